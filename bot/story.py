@@ -1,0 +1,157 @@
+"""What people see: a pure fold of a capture's events, the same for every reporter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.model import (
+    Accepted,
+    Artifact,
+    Capture,
+    Event,
+    Finding,
+    Finished,
+    Level,
+    NoteFailed,
+    NoteWritten,
+    Outcome,
+    Person,
+    Started,
+    State,
+    StepFinished,
+    StepResult,
+    StepStarted,
+    StopAsked,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A finding with where it was read."""
+
+    finding: Finding
+    target: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """A capture as far as it has come."""
+
+    capture: Capture
+    state: State = State.ACCEPTED
+    results: tuple[StepResult, ...] = ()  # in the order they ended
+    running: tuple[tuple[str, str], ...] = ()  # (target, step id) under way
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    stop_asked_by: Person | None = None
+    manifest: Artifact | None = None
+    saved: tuple[Artifact, ...] = ()  # found by the sweep after an interruption
+    reason: str = ""  # why it ended as it did, where that needs saying
+    error_id: str = ""
+    note_id: str = ""  # the PagerDuty note that tells it
+    note_trouble: str = ""  # why the note could not be written, so far
+
+    @property
+    def steps_in_all(self) -> int:
+        """Steps over all targets."""
+        return len(self.capture.steps) * len(self.capture.targets)
+
+    @property
+    def took(self) -> timedelta | None:
+        """From acceptance to the end; None while it runs."""
+        return self.ended_at - self.capture.at if self.ended_at else None
+
+    @property
+    def findings(self) -> tuple[Told, ...]:
+        """All findings, worst and weightiest first; equals keep the order they came in."""
+        told = [
+            Told(finding=finding, target=result.target, step=result.step)
+            for result in self.results
+            for finding in result.findings
+        ]
+        return tuple(sorted(told, key=lambda t: (-t.finding.level.value, -t.finding.weight)))
+
+    @property
+    def culprit(self) -> Told | None:
+        """The finding that the first line is made of: the first that is more than information."""
+        return next((told for told in self.findings if told.finding.level is not Level.INFO), None)
+
+    @property
+    def headline(self) -> str:
+        """The first line that people read: the culprit, or that there is none, in one sentence."""
+        if culprit := self.culprit:
+            others = f"{culprit.target}: " if len(self.capture.targets) > 1 else ""
+            return others + culprit.finding.text
+        if not self.state.ended:
+            return f"Capturing {self.capture.recipe_title.lower()} of {', '.join(self.capture.targets)}"
+        if gaps := [result for result in self.results if result.outcome is not Outcome.OK]:
+            if len(gaps) == len(self.results):
+                return f"Nothing could be captured: {gaps[0].reason}"
+            return f"Nothing unusual in what could be captured; {len(gaps)} of {self.steps_in_all} steps have gaps"
+        if self.state is State.COMPLETE:
+            return "Nothing unusual found"
+        return self.reason or f"The capture {self.state.words}"
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Everything kept, in the order it was kept; after an interruption also what the sweep found."""
+        kept = [result.artifact for result in self.results if result.artifact]
+        known = {artifact.key for artifact in kept}
+        return (*kept, *(artifact for artifact in self.saved if artifact.key not in known))
+
+    @property
+    def masked(self) -> int:
+        """How many secrets were masked."""
+        return sum(sum(result.masked.values()) for result in self.results)
+
+
+def begin(event: Accepted) -> Story:
+    """The story of a capture that was just accepted."""
+    return Story(capture=event.capture)
+
+
+def go_on(story: Story, event: Event) -> Story:
+    """The story after one more event of its capture; events it cannot use leave it as it is."""
+    match event:
+        case Started(at=at):
+            return replace(story, state=State.RUNNING, started_at=at)
+        case StepStarted(target=target, step=step):
+            return replace(story, running=(*story.running, (target, step)))
+        case StepFinished(result=result):
+            still = tuple(pair for pair in story.running if pair != (result.target, result.step))
+            return replace(story, running=still, results=(*story.results, result))
+        case StopAsked(who=who):
+            return replace(story, stop_asked_by=who)
+        case Finished():
+            return replace(
+                story,
+                state=event.state,
+                running=(),
+                ended_at=event.at,
+                manifest=event.manifest,
+                reason=event.reason,
+                error_id=event.error_id,
+                saved=event.saved,
+            )
+        case NoteWritten(note_id=note_id):
+            return replace(story, note_id=note_id, note_trouble="")
+        case NoteFailed(reason=reason):
+            return replace(story, note_trouble=reason)
+        case _:
+            return story
+
+
+def story(events: Iterable[Event]) -> Story | None:
+    """Fold the events of one capture; None when the first of them is not its acceptance."""
+    told: Story | None = None
+    for event in events:
+        if told is None:
+            if not isinstance(event, Accepted):
+                return None
+            told = begin(event)
+        else:
+            told = go_on(told, event)
+    return told

@@ -1,0 +1,101 @@
+"""Imports point up: a room imports only from rooms above it, and every file has a room."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+BOT = Path(__file__).parent.parent / "bot"
+
+# One row a room, top to bottom; a file may import from the rows above its own and from its own package.
+ROOMS = [
+    ["bot"],
+    ["bot.model", "bot.tasks"],
+    ["bot.errors"],
+    ["bot.yamlfile"],
+    ["bot.settings", "bot.secrets"],
+    ["bot.recipes"],
+    ["bot.policy"],
+    ["bot.redact"],
+    ["bot.insights"],
+    ["bot.transports"],
+    ["bot.stores"],
+    ["bot.journal"],
+    ["bot.runner"],
+    ["bot.desk"],
+    ["bot.story"],
+    ["bot.reporters"],
+    ["bot.slack", "bot.pagerduty", "bot.web"],
+    ["bot.playground"],
+    ["bot.doctor"],
+    ["bot.cli", "bot.__main__"],
+]
+
+
+def room_of(module: str) -> int:
+    """The row of a module's room: the longest listed name that it is or lies in."""
+    rows = {name: row for row, names in enumerate(ROOMS) for name in names}
+    parts = module.split(".")
+    for length in range(len(parts), 1, -1):
+        if (name := ".".join(parts[:length])) in rows:
+            return rows[name]
+    if module == "bot":
+        return 0
+    pytest.fail(f"{module} has no room: give it a row in {Path(__file__).name}")
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file below bot/."""
+    parts = path.relative_to(BOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every bot module that *path* imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name"
+            assert node.module
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in submodules if (BOT.parent / (name.replace(".", "/") + ".py")).exists()} or {
+                node.module
+            }
+    return {name for name in found if name == "bot" or name.startswith("bot.")}
+
+
+def package_of(module: str) -> str:
+    """The room's own name, e.g. bot.transports for bot.transports.ssh."""
+    return ".".join(module.split(".")[:2])
+
+
+@pytest.mark.parametrize("path", sorted(BOT.rglob("*.py")), ids=lambda path: str(path.relative_to(BOT)))
+def test_a_room_imports_only_from_rooms_above(path: Path) -> None:
+    """A lower room never leaks into a higher one."""
+    module = module_of(path)
+
+    wrong = {
+        name for name in imports_of(path) if package_of(name) != package_of(module) and room_of(name) >= room_of(module)
+    }
+
+    assert wrong == set()
+
+
+SEAMS = ["bot.transports", "bot.stores", "bot.insights", "bot.reporters"]
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_implementations_of_a_seam_do_not_know_each_other(seam: str) -> None:
+    """Only the seam's own protocol is shared."""
+    folder = BOT / seam.removeprefix("bot.")
+    shared = {seam} | {f"{seam}.{name}" for name in ("shell", "tables", "telling", "words")}
+    for path in folder.glob("*.py"):
+        if path.name == "__init__.py":
+            continue
+        others = {name for name in imports_of(path) if name.startswith(seam) and name not in shared}
+
+        assert others <= {module_of(path)}, f"{path.name} imports {others}"
