@@ -3,8 +3,10 @@
     CapturebotError
     ├── UserError         the person who asked: what is wrong, and how to mend it
     ├── ConfigError       the operator: file, line, key and cure, all problems at once
+    ├── SecretMissing     the operator: a reference that leads to no secret; names it, never its value
     ├── StepFailed        the result: a step that ended badly is data, never the end of a capture
     ├── StoreError        the result too: an artifact that could not be kept
+    ├── JournalError      the operator and whoever asked: nothing can be promised without the journal
     └── DeliveryFailed    the reporter: a message that could not be delivered now, or ever
 
 Anything else is a bug: it is logged once with an id, and the person sees that id.
@@ -60,6 +62,14 @@ class ConfigError(CapturebotError):
         self.problems = problems
 
 
+class SecretMissing(CapturebotError):
+    """A secret reference leads nowhere; *reason* names the reference and how to mend it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class StepFailed(CapturebotError):
     """A step ended badly.
 
@@ -75,6 +85,14 @@ class StepFailed(CapturebotError):
 
 class StoreError(CapturebotError):
     """An artifact could not be kept; *reason* is a sentence for the responder."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class JournalError(CapturebotError):
+    """The journal could not be read or written; *reason* says why and what to do."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.model import SecretRef, Target
+from bot import yamlfile
+from bot.errors import ConfigError, Problem
+from bot.model import MySql, SecretRef, Ssh, Target, Tls
+from bot.settings_file import MySqlShape, PagerDutyShape, S3Shape, SettingsShape, SlackShape, SshShape
+from bot.shapes import shaped
+from bot.yamlfile import Document, nearest, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +78,115 @@ class Settings:
     folder: Path | None = None  # keeps artifacts where there is no S3
     web: str | None = None  # host:port of health and metrics
     limits: Limits = field(default_factory=Limits)
+
+
+def load(path: Path) -> Settings:
+    """Read `capturebot.yml`; relative paths start from its folder. Raises ConfigError with every problem.
+
+    Secrets are not resolved, and nothing that the file names is looked at: that is `capturebot doctor`'s.
+    """
+    document = yamlfile.load(path)
+    shape = shaped(document, SettingsShape)
+    base = path.resolve().parent
+    limits = {name: value for name, value in shape.limits or () if value is not None}
+    return Settings(
+        targets=_targets(document, shape, base),
+        journal=_journal(shape.journal, base),
+        recipes=tuple(_path(folder, base) for folder in shape.recipes or ()),
+        slack=_slack(shape.slack) if shape.slack else None,
+        pagerduty=_pagerduty(shape.pagerduty) if shape.pagerduty else None,
+        s3=_s3(shape.s3) if shape.s3 else None,
+        folder=_path(shape.folder, base) if shape.folder is not None else None,
+        web=shape.web,
+        limits=Limits(**limits),
+    )
+
+
+def _targets(document: Document, shape: SettingsShape, base: Path) -> dict[str, Target]:
+    problems: list[Problem] = []
+    jumps = {name: _ssh(target.ssh, base) for name, target in shape.targets.items() if target.ssh}
+    for name, target in shape.targets.items():
+        if target.mysql and target.mysql.via is not None and target.mysql.via not in jumps:
+            meant = nearest(target.mysql.via, jumps)
+            cure = f"did you mean `{meant}`?" if meant else "name a target that has `ssh`, or add one"
+            where = ("targets", name, "mysql", "via")
+            problems.append(document.problem(where, f"there is no target `{shown(target.mysql.via)}` with `ssh`", cure))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return {
+        name: Target(
+            name=name,
+            about=target.about,
+            mysql=_mysql(target.mysql, base, jumps) if target.mysql else None,
+            ssh=jumps.get(name),
+            local=target.local,
+        )
+        for name, target in shape.targets.items()
+    }
+
+
+def _ssh(shape: SshShape, base: Path) -> Ssh:
+    return Ssh(
+        host=shape.host,
+        user=shape.user,
+        known_hosts=_path(shape.known_hosts, base),
+        port=shape.port,
+        key=shape.key,
+        password=shape.password,
+    )
+
+
+def _mysql(shape: MySqlShape, base: Path, jumps: Mapping[str, Ssh]) -> MySql:
+    return MySql(
+        host=shape.host,
+        user=shape.user,
+        password=shape.password,
+        port=shape.port,
+        database=shape.database,
+        tls=Tls(shape.tls),
+        ca=_path(shape.ca, base) if shape.ca is not None else None,
+        via=jumps[shape.via] if shape.via is not None else None,
+    )
+
+
+def _slack(shape: SlackShape) -> Slack:
+    return Slack(
+        bot_token=shape.bot_token,
+        app_token=shape.app_token,
+        api_url=shape.api_url.rstrip("/") + "/",  # the SDK appends the method's name to it
+        connections=shape.connections,
+    )
+
+
+def _pagerduty(shape: PagerDutyShape) -> PagerDuty:
+    return PagerDuty(token=shape.token, sender=shape.sender, api_url=shape.api_url.rstrip("/"))
+
+
+def _s3(shape: S3Shape) -> S3:
+    return S3(
+        bucket=shape.bucket,
+        prefix=shape.prefix,
+        region=shape.region,
+        endpoint_url=shape.endpoint_url,
+        access_key=shape.access_key,
+        secret_key=shape.secret_key,
+        encryption=None if shape.encryption == "none" else shape.encryption,
+        kms_key=shape.kms_key,
+        path_style=shape.path_style,
+        browse_url=shape.browse_url,
+    )
+
+
+def _journal(url: str, base: Path) -> str:
+    """The URL with a relative SQLite path made absolute."""
+    scheme = "sqlite:///"
+    return f"{scheme}{_path(url.removeprefix(scheme), base)}" if url.startswith(scheme) else url
+
+
+def _path(text: str, base: Path) -> Path:
+    """An absolute path; `~` is the home of the bot's own user where it has one."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # no such user, or one without a home
+        path = Path(text)
+    return base / path

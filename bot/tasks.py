@@ -24,6 +24,10 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
+    def named(self, name: str) -> list[asyncio.Task[Any]]:
+        """The running tasks of that name."""
+        return [task for task in self._running if task.get_name() == name]
+
     async def drain(self, within_s: float) -> bool:
         """Wait until all tasks ended by themselves; False when some still run after *within_s* seconds."""
         if not self._running:
@@ -33,7 +37,7 @@ class Tasks:
 
     async def cancel(self, within_s: float) -> None:
         """Cancel what still runs and wait *within_s* seconds for it to end."""
-        for task in self._running:
+        for task in list(self._running):
             task.cancel()
         await self.drain(within_s)
 

@@ -1,0 +1,124 @@
+"""Asking, allowing, and what came of it.
+
+What was *said* (Trigger) and what was *allowed* (Capture) are different types on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.model.verdicts import Impact, Level, Outcome, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who asked: *id* as their own system knows them, *name* as people do."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in Slack a trigger was given, and so where its story is told."""
+
+    channel: str
+    channel_name: str = ""
+    thread_ts: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What somebody asked; nothing in it is verified."""
+
+    recipe: str
+    targets: tuple[str, ...]
+    parameters: Mapping[str, str]
+    who: Person
+    source: Source
+    at: datetime
+    place: Place | None = None
+    incident: str | None = None
+    key: str | None = None  # the same key twice is the same delivery, accepted once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepHead:
+    """What the story needs to know of a step before it ran."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """An accepted trigger."""
+
+    id: str
+    recipe: str
+    recipe_title: str
+    recipe_digest: str
+    impact: Impact
+    targets: tuple[str, ...]
+    steps: tuple[StepHead, ...]
+    parameters: Mapping[str, str | int]
+    who: Person
+    source: Source
+    at: datetime
+    prefix: str  # of every object it stores, ends with "/"
+    place: Place | None = None
+    incident: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What to type to run it again."""
+        given = "".join(f" {name}={value}" for name, value in self.parameters.items())
+        return f"/capture {self.recipe} {','.join(self.targets)}{given}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something kept: *key* inside the store, *url* for people, *sha256* hex of the stored bytes.
+
+    *trouble* is a sentence while it lies elsewhere than it belongs; *url* then leads there.
+    """
+
+    key: str
+    url: str
+    size_bytes: int
+    sha256: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One sentence that names a process, user, query, file or peer with its number.
+
+    *weight* (0 to 1) ranks findings of one level: the share of the trouble that it explains.
+    """
+
+    level: Level
+    text: str
+    weight: float = 0.5
+    evidence: tuple[str, ...] = ()  # lines of the artifact it was read from, at most 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """How one step on one target ended, and what was kept of it."""
+
+    target: str
+    step: str
+    outcome: Outcome
+    started_at: datetime
+    seconds: float
+    command: str = ""  # what ran, secrets masked
+    reason: str = ""  # a sentence; empty when the outcome is OK and nothing was cut
+    exit_status: int | None = None
+    cut: bool = False
+    artifact: Artifact | None = None
+    masked: Mapping[str, int] = field(default_factory=dict)  # secrets masked, by kind
+    findings: tuple[Finding, ...] = ()
+    stop_proof: str = ""  # what ending it on the target left behind, where it had to be ended

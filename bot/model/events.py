@@ -1,0 +1,155 @@
+"""What happened, as the journal keeps it; all that people see is a fold of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from bot.model.captures import Artifact, Capture, Person, StepResult, Trigger
+from bot.model.verdicts import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A trigger became a capture."""
+
+    capture: Capture
+    at: datetime
+    key: str | None = None
+    type: Literal["accepted"] = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A trigger did not become a capture, and why."""
+
+    trigger: Trigger
+    reason: str
+    at: datetime
+    type: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The runner took the capture up."""
+
+    capture_id: str
+    at: datetime
+    type: Literal["started"] = "started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """A step is under way on a target."""
+
+    capture_id: str
+    target: str
+    step: str
+    at: datetime
+    type: Literal["step_started"] = "step_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished:
+    """A step ended, well or badly."""
+
+    capture_id: str
+    result: StepResult
+    at: datetime
+    type: Literal["step_finished"] = "step_finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked:
+    """Somebody (or a shutdown) asked for the end of a capture."""
+
+    capture_id: str
+    who: Person
+    at: datetime
+    type: Literal["stop_asked"] = "stop_asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A capture reached an end. *manifest* is None where it could not be kept; *reason* then says why."""
+
+    capture_id: str
+    state: State
+    at: datetime
+    manifest: Artifact | None = None
+    reason: str = ""
+    error_id: str = ""  # set when the end is a bug of ours; the log has it too
+    saved: tuple[Artifact, ...] = ()  # found in the store by the sweep after an interruption
+    type: Literal["finished"] = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What was kept elsewhere under *key* while the store refused it lies in the store now, as *artifact*."""
+
+    capture_id: str
+    key: str
+    artifact: Artifact
+    at: datetime
+    type: Literal["moved"] = "moved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteWritten:
+    """The incident's note in PagerDuty now tells this capture's story up to here."""
+
+    capture_id: str
+    incident: str
+    note_id: str
+    at: datetime
+    type: Literal["note_written"] = "note_written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteFailed:
+    """The note could not be written; it is kept and tried again while *final* is False."""
+
+    capture_id: str
+    incident: str
+    reason: str
+    final: bool
+    at: datetime
+    type: Literal["note_failed"] = "note_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """A channel was tied to a PagerDuty incident."""
+
+    channel: str
+    incident: str
+    who: Person
+    at: datetime
+    type: Literal["linked"] = "linked"
+
+
+Event = (
+    Accepted
+    | Refused
+    | Started
+    | StepStarted
+    | StepFinished
+    | StopAsked
+    | Finished
+    | Moved
+    | NoteWritten
+    | NoteFailed
+    | Linked
+)
+
+
+def capture_of(event: Event) -> str | None:
+    """The id of the capture that *event* belongs to, or None for one that belongs to none."""
+    match event:
+        case Accepted(capture=capture):
+            return capture.id
+        case Refused() | Linked():
+            return None
+        case _:
+            return event.capture_id

@@ -1,0 +1,266 @@
+"""What `capturebot.yml` may hold."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from bot.shapes import Shape, wrong
+from bot.values import Host, Matches, Port, Secret, Size, Text, Url, User, check_host
+
+
+def _browse_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s@]{1,2000}", text):
+        wrong("must be a URL that people can open", "write for example `https://files.example/{bucket}/{key}`")
+    if "{key}" not in text or re.search(r"[{}]", re.sub(r"\{(?:bucket|key)\}", "", text)):
+        wrong("must hold `{key}`, may hold `{bucket}`, and no other braces", "")
+    return text
+
+
+def _journal(text: str) -> str:
+    if re.fullmatch(r"postgresql(\+[a-z0-9]+)?://\S+", text):
+        user_info = text.partition("://")[2].rpartition("@")[0]
+        if ":" in user_info or "password" in text:
+            wrong("has a password in it", "take it out, and give it in ~/.pgpass or PGPASSWORD")
+        return text
+    if not re.fullmatch(r"sqlite:///[^\x00-\x1f?:]+", text):
+        wrong("must be an SQLAlchemy URL", "write for example `sqlite:////var/lib/capturebot/journal.db`")
+    return text
+
+
+def _web(value: Any) -> str:
+    name, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not name or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        wrong("must be `host:port`, with a port from 1 to 65535", "write for example `127.0.0.1:8080`")
+    check_host(name.removeprefix("[").removesuffix("]"))
+    return f"{name}:{port}"
+
+
+# --- ways to reach targets ----------------------------------------------------------------------
+
+
+class SshShape(Shape):
+    """How to reach a machine over SSH."""
+
+    host: Host = Field(description="its name or address", examples=["10.0.0.5"])
+    user: User = Field(description="who the bot logs in as", examples=["capture"])
+    port: Port = Field(22, description="port of sshd", examples=[22])
+    key: Secret | None = Field(None, description="a private key", examples=["file:/etc/capturebot/id_ed25519"])
+    password: Secret | None = Field(
+        None, description="a password, where keys are not allowed", examples=["env:SSH_PASSWORD"]
+    )
+    known_hosts: Text = Field(
+        "~/.ssh/known_hosts",
+        description="file of host keys; the host's own must be in it",
+        examples=["/etc/capturebot/known_hosts"],
+    )
+
+
+class MySqlShape(Shape):
+    """How to reach a MySQL or MariaDB server."""
+
+    host: Host = Field(
+        description="its name or address, as seen from the jump host where there is one", examples=["10.0.0.5"]
+    )
+    user: User = Field(description="the account that reads", examples=["capture"])
+    port: Port = Field(3306, description="port of the server", examples=[3306])
+    password: Secret | None = Field(None, description="the account's password", examples=["env:ORDERS_DB"])
+    database: Text | None = Field(None, description="the schema that statements start in", examples=["orders"])
+    tls: Literal["verify", "required", "off"] = Field(
+        "verify",
+        description="verify: certificate and name are checked; required: encrypted only; off",
+        examples=["verify"],
+    )
+    ca: Text | None = Field(
+        None, description="file of the authority that signed the certificate", examples=["/etc/capturebot/ca.pem"]
+    )
+    via: Text | None = Field(None, description="a target with `ssh`, to reach it through", examples=["bastion"])
+
+    @model_validator(mode="after")
+    def _ca_is_used(self) -> MySqlShape:
+        if self.ca is not None and self.tls != "verify":
+            wrong(f"is not used with `tls: {self.tls}`", "write `tls: verify`, or take it out", at="ca")
+        return self
+
+
+class TargetShape(Shape):
+    """Something a capture can be taken of."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["mysql"]},
+                {"required": ["ssh"]},
+                {"properties": {"local": {"const": True}}, "required": ["local"]},
+            ]
+        }
+    )
+
+    about: Annotated[str, Field(max_length=200)] = Field(
+        "", description="what it is, for people", examples=["Orders, primary"]
+    )
+    mysql: MySqlShape | None = Field(None, description="its database")
+    ssh: SshShape | None = Field(None, description="its machine, over SSH")
+    local: bool = Field(False, description="it is the machine that the bot runs on", examples=[True])
+
+    @model_validator(mode="after")
+    def _reachable(self) -> TargetShape:
+        if not (self.mysql or self.ssh or self.local):
+            wrong("has no way to reach it", "add `ssh`, `mysql`, or `local: true` for this machine")
+        if self.ssh and self.local:
+            wrong("is given beside `ssh`, and programs can run in one place only", "keep one of them", at="local")
+        return self
+
+
+# --- the rest -----------------------------------------------------------------------------------
+
+
+class SlackShape(Shape):
+    """The Slack app."""
+
+    bot_token: Secret = Field(description="the bot token (xoxb-…)", examples=["env:SLACK_BOT_TOKEN"])
+    app_token: Secret = Field(
+        description="the app-level token (xapp-…) for Socket Mode", examples=["env:SLACK_APP_TOKEN"]
+    )
+    api_url: Url = Field(
+        "https://slack.com/api/", description="base of the Web API", examples=["https://slack.com/api/"]
+    )
+    connections: int = Field(2, ge=1, le=10, description="Socket Mode connections", examples=[2])
+
+
+class PagerDutyShape(Shape):
+    """PagerDuty's REST API."""
+
+    token: Secret = Field(description="a REST API key", examples=["env:PAGERDUTY_TOKEN"])
+    sender: Annotated[str, Matches(r"[^@\s]{1,100}@[^@\s]{1,150}", "an e-mail address")] = Field(
+        alias="from",
+        description="e-mail address of the user that notes are written as",
+        examples=["oncall-bot@example.com"],
+    )
+    api_url: Url = Field(
+        "https://api.pagerduty.com", description="base of the region's API", examples=["https://api.eu.pagerduty.com"]
+    )
+
+
+class S3Shape(Shape):
+    """A bucket that keeps artifacts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {"access_key": ["secret_key"], "secret_key": ["access_key"]}}
+    )
+
+    bucket: Annotated[
+        str,
+        Matches(
+            r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, `-` and `.`"
+        ),
+    ] = Field(description="its name", examples=["incident-evidence"])
+    prefix: Annotated[
+        str,
+        Matches(
+            r"(?:[A-Za-z0-9_=-][A-Za-z0-9._=-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*)?",
+            "letters, digits, `.`, `_`, `=`, `-`, and `/` between parts",
+        ),
+    ] = Field("capturebot", max_length=200, description="begins every key", examples=["capturebot"])
+    region: Annotated[str, Matches(r"[a-z0-9-]{1,40}", "a region's name, such as `eu-west-1`")] = Field(
+        "us-east-1", description="its region", examples=["eu-west-1"]
+    )
+    endpoint_url: Url | None = Field(
+        None, description="a server other than AWS", examples=["https://minio.example:9000"]
+    )
+    access_key: Secret | None = Field(
+        None, description="left out: the AWS SDK finds credentials", examples=["env:AWS_ACCESS_KEY_ID"]
+    )
+    secret_key: Secret | None = Field(
+        None, description="belongs to `access_key`", examples=["env:AWS_SECRET_ACCESS_KEY"]
+    )
+    encryption: Literal["AES256", "aws:kms", "none"] = Field(
+        "AES256", description="server-side encryption; none: the bucket's default rules", examples=["AES256"]
+    )
+    kms_key: Text | None = Field(None, description="key for `encryption: aws:kms`", examples=["alias/evidence"])
+    path_style: bool = Field(False, description="bucket in the path instead of the host name", examples=[True])
+    browse_url: Annotated[str, AfterValidator(_browse_url)] | None = Field(
+        None, description="where people open an object", examples=["https://files.example/{bucket}/{key}"]
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> S3Shape:
+        if (self.access_key is None) != (self.secret_key is None):
+            wrong(
+                "has only one of `access_key` and `secret_key`", "give both, or neither to use the AWS SDK's own search"
+            )
+        if self.kms_key is not None and self.encryption != "aws:kms":
+            wrong(
+                f"is not used with `encryption: {self.encryption}`",
+                "write `encryption: aws:kms`, or take it out",
+                at="kms_key",
+            )
+        return self
+
+
+class LimitsShape(Shape):
+    """Bounds that hold for all captures together. What is left out keeps its default."""
+
+    captures_at_once: int | None = Field(None, ge=1, le=1000, description="captures that run together", examples=[10])
+    captures_waiting: int | None = Field(
+        None, ge=0, le=10_000, description="captures that wait for a place", examples=[100]
+    )
+    captures_per_target: int | None = Field(
+        None, ge=1, le=100, description="captures that run on one target", examples=[2]
+    )
+    steps_at_once: int | None = Field(
+        None, ge=1, le=8, description="steps that run together on one target", examples=[4]
+    )
+    capture_s: float | None = Field(
+        None, ge=1, le=86_400, description="seconds that a capture may take", examples=[900]
+    )
+    capture_bytes: Size | None = Field(None, description="what one capture may store", examples=["20 GB"])
+    drain_s: float | None = Field(
+        None, ge=0, le=600, description="seconds that a shutdown waits for captures", examples=[20]
+    )
+
+
+TargetName = Annotated[
+    str,
+    Matches(
+        r"[a-z0-9][a-z0-9._-]{0,62}", "lower-case letters, digits, `.`, `_` and `-`, at most 63", "rename the target"
+    ),
+]
+
+
+class SettingsShape(Shape):
+    """capturebot.yml. Relative paths start from the file's own folder."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["s3"]}, {"required": ["folder"]}]})
+
+    targets: Annotated[dict[TargetName, TargetShape], Field(min_length=1, max_length=2000)] = Field(
+        description="what captures can be taken of", examples=[{"here": {"local": True}}]
+    )
+    journal: Annotated[str, AfterValidator(_journal)] = Field(
+        "sqlite:///capturebot.db",
+        description="SQLAlchemy URL of the event log",
+        examples=["sqlite:////var/lib/capturebot/journal.db"],
+    )
+    recipes: Annotated[list[Text], Field(max_length=20)] | None = Field(
+        None, description="folders of recipes of your own", examples=[["./captures"]]
+    )
+    slack: SlackShape | None = Field(None, description="the Slack app")
+    pagerduty: PagerDutyShape | None = Field(None, description="where incidents get their notes")
+    s3: S3Shape | None = Field(None, description="the bucket that keeps artifacts")
+    folder: Text | None = Field(
+        None, description="a folder that keeps artifacts, instead of `s3`", examples=["/var/lib/capturebot/artifacts"]
+    )
+    web: (
+        Annotated[str, PlainValidator(_web), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})] | None
+    ) = Field(None, description="host:port of health and metrics", examples=["127.0.0.1:8080"])
+    limits: LimitsShape | None = Field(None, description="bounds for all captures together")
+
+    @model_validator(mode="after")
+    def _one_store(self) -> SettingsShape:
+        if self.s3 is None and self.folder is None:
+            wrong("says nowhere to keep artifacts", "add `s3` with a bucket, or `folder` with a path")
+        if self.s3 is not None and self.folder is not None:
+            wrong("is given beside `s3`, and artifacts are kept in one place", "keep one of them", at="folder")
+        return self
