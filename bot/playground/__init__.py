@@ -1,0 +1,1 @@
+"""Stand-ins on this machine for the services that capturebot talks to."""
