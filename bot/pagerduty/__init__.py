@@ -1,0 +1,1 @@
+"""PagerDuty: its REST API as far as capturebot needs it."""
