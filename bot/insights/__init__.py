@@ -47,7 +47,7 @@ class Section:
 
     def rows(self) -> list[dict[str, str]]:
         r"""The body as a tab-separated table: the first line names the columns; ``\t \n \r \\`` are escaped, NULL is ``\N``."""
-        lines = [line for line in self.body.split("\n") if line and not line.startswith("-- ")]
+        lines = [line for line in self.body.removesuffix("\n").split("\n") if not line.startswith("-- ")]
         if not lines:
             return []
         columns = lines[0].split("\t")
@@ -71,12 +71,13 @@ def sections(text: str) -> list[Section]:
     """Split an artifact at its header lines; text before the first header is dropped."""
     found = []
     matches = list(_HEADER.finditer(text))
-    for match, following in zip(matches, [*matches[1:], None], strict=True):
+    ends = [*(match.start() for match in matches[1:]), len(text)]
+    for match, end in zip(matches, ends, strict=False):  # without a header there is nothing to pair
         try:
             at = datetime.fromisoformat(match[2])
         except ValueError:
             continue
-        body = text[match.end() + 1 : following.start() if following else len(text)]
+        body = text[match.end() + 1 : end]
         facts = dict(pair.split("=", 1) for pair in match[3].split())
         found.append(Section(name=match[1], at=at, body=body, facts=facts))
     return found
