@@ -28,9 +28,12 @@ class Store(Protocol):
     async def sweep(self, prefix: str) -> tuple[Artifact, ...]:
         """Abort open uploads below *prefix* and return the artifacts that are whole, sorted by key.
 
-        Checksums of artifacts are read back where the store keeps them, else are "".
-        Raises StoreError.
+        Checksums are read back where the store keeps them and computed where that takes no more than
+        reading a few hundred megabytes, else are "". Raises StoreError.
         """
+
+    async def find(self, key: str) -> Artifact | None:
+        """The artifact under *key*, with its checksum as in `sweep`; None where there is none. Raises StoreError."""
 
     async def read(self, key: str) -> bytes:
         """Return an object of at most 16 MiB whole (manifests, checks). Raises StoreError."""
