@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bot.model import (
@@ -14,6 +14,7 @@ from bot.model import (
     Finding,
     Finished,
     Level,
+    Moved,
     NoteFailed,
     NoteWritten,
     Outcome,
@@ -25,6 +26,8 @@ from bot.model import (
     StepStarted,
     StopAsked,
 )
+
+BROUGHT_HOME = "The store refused it at first; capturebot's own disk kept it until the store took it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Story:
     saved: tuple[Artifact, ...] = ()  # found by the sweep after an interruption
     reason: str = ""  # why it ended as it did, where that needs saying
     error_id: str = ""
+    moved: Mapping[str, Artifact] = field(default_factory=dict)  # by the key that each had elsewhere
     note_id: str = ""  # the PagerDuty note that tells it
     note_trouble: str = ""  # why the note could not be written, so far
 
@@ -91,7 +95,7 @@ class Story:
             if len(gaps) == len(self.results):
                 return f"Nothing could be captured: {gaps[0].reason}"
             return f"Nothing unusual in what could be captured; {len(gaps)} of {self.steps_in_all} steps have gaps"
-        if self.state is State.COMPLETE:
+        if self.state in (State.COMPLETE, State.PARTIAL):
             return "Nothing unusual found"
         return self.reason or f"The capture {self.state.words}"
 
@@ -101,6 +105,20 @@ class Story:
         kept = [result.artifact for result in self.results if result.artifact]
         known = {artifact.key for artifact in kept}
         return (*kept, *(artifact for artifact in self.saved if artifact.key not in known))
+
+    @property
+    def away(self) -> tuple[Artifact, ...]:
+        """What does not lie in the store yet, the manifest too."""
+        kept = (*self.artifacts, self.manifest) if self.manifest else self.artifacts
+        return tuple(artifact for artifact in kept if artifact.trouble)
+
+    @property
+    def away_words(self) -> str:
+        """Where the files are that the store refused, in one sentence; "" when all lie where they belong."""
+        if not self.away:
+            return ""
+        files = "1 file waits" if len(self.away) == 1 else f"{len(self.away)} files wait"
+        return f"{files} on capturebot's own disk until the store takes them."
 
     @property
     def masked(self) -> int:
@@ -121,12 +139,15 @@ def go_on(story: Story, event: Event) -> Story:
         case StepStarted(target=target, step=step):
             return replace(story, running=(*story.running, (target, step)))
         case StepFinished(result=result):
-            still = tuple(pair for pair in story.running if pair != (result.target, result.step))
-            return replace(story, running=still, results=(*story.results, result))
+            place = (result.target, result.step)
+            still = tuple(pair for pair in story.running if pair != place)
+            # A commit whose answer was lost is made again: the same step ends once all the same.
+            others = tuple(one for one in story.results if (one.target, one.step) != place)
+            return _at_home(replace(story, running=still, results=(*others, result)))
         case StopAsked(who=who):
-            return replace(story, stop_asked_by=who)
+            return story if story.state.ended else replace(story, stop_asked_by=who)
         case Finished():
-            return replace(
+            ended = replace(
                 story,
                 state=event.state,
                 running=(),
@@ -135,13 +156,42 @@ def go_on(story: Story, event: Event) -> Story:
                 reason=event.reason,
                 error_id=event.error_id,
                 saved=event.saved,
+                # Who asked for a stop that came too late did not stop it.
+                stop_asked_by=None if event.state is State.COMPLETE else story.stop_asked_by,
             )
+            return _at_home(ended)
+        case Moved(key=key, artifact=artifact):
+            return _at_home(replace(story, moved={**story.moved, key: artifact}))
         case NoteWritten(note_id=note_id):
             return replace(story, note_id=note_id, note_trouble="")
         case NoteFailed(reason=reason):
             return replace(story, note_trouble=reason)
         case _:
             return story
+
+
+def _at_home(story: Story) -> Story:
+    """Let what was brought home lie there, in whatever order the journal has it."""
+    moved = story.moved
+
+    def home(kept: Artifact) -> Artifact:
+        return moved.get(kept.key, kept) if kept.trouble else kept
+
+    def worded(reason: str, kept: Artifact | None) -> str:
+        return reason.replace(kept.trouble, BROUGHT_HOME) if kept and home(kept) is not kept else reason
+
+    if not moved:
+        return story
+    return replace(
+        story,
+        results=tuple(
+            replace(one, artifact=home(one.artifact), reason=worded(one.reason, one.artifact)) if one.artifact else one
+            for one in story.results
+        ),
+        saved=tuple(home(kept) for kept in story.saved),
+        manifest=home(story.manifest) if story.manifest else None,
+        reason=worded(story.reason, story.manifest),
+    )
 
 
 def story(events: Iterable[Event]) -> Story | None:

@@ -23,6 +23,7 @@ class Delivery:
 
     memory: Memory
     events: tuple[Event, ...] = ()
+    again_after_s: float | None = None  # something was held back: call again after this long, news or not
 
 
 class Reporter(Protocol):

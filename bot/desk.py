@@ -1,0 +1,286 @@
+"""Triggers in: accept, stop, link, drain; `recovery` gives those an end that break off.
+
+`accept` checks everything that can be checked without touching a target, commits the acceptance to
+the journal and returns at once; the capture then waits for a free place and runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from bot.errors import JournalError, UserError
+from bot.journal import Journal
+from bot.model import (
+    Accepted,
+    Capture,
+    Linked,
+    Person,
+    Recipe,
+    Refused,
+    State,
+    StepHead,
+    StopAsked,
+    Target,
+    Trigger,
+)
+from bot.recipes import bind, bind_parameters, nearest
+from bot.recovery import Recovery
+from bot.runner import Job, Runner
+from bot.settings import Limits
+from bot.stores import Store
+from bot.stores.spare import Told
+from bot.tasks import Tasks
+
+ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # nothing that is misread on a phone
+ID_LENGTH = 6
+TARGETS_AT_MOST = 60  # named in one trigger
+NAMES_LISTED = 20  # in one answer
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """A capture that this process runs or will run."""
+
+    capture: Capture
+    waiting: bool
+
+
+class Desk:
+    """Takes triggers in and sees captures through.
+
+    *prefix* is put before every object's key; *bring_home* is `SpareStore.bring_home` where *store* is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipes: Mapping[str, Recipe],
+        targets: Mapping[str, Target],
+        journal: Journal,
+        runner: Runner,
+        store: Store,
+        limits: Limits,
+        prefix: str,
+        now: Callable[[], datetime],
+        bring_home: Callable[[Told], Awaitable[None]] | None = None,
+    ) -> None:
+        self.recipes = recipes
+        self.targets = targets
+        self._journal = journal
+        self._runner = runner
+        self._limits = limits
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._now = now
+        self._places = asyncio.Semaphore(limits.captures_at_once)
+        self._underway: dict[str, Underway] = {}
+        self._tasks = Tasks(_report)
+        self._arrivals = Tasks(lambda _name, _error: None)  # whoever asked gets its error
+        self._door = asyncio.Lock()  # one at a time: what is free is still free when it is taken
+        self._closed = False
+        self._recovery = Recovery(
+            journal=journal, store=store, runs=self._underway.__contains__, bring_home=bring_home, now=now
+        )
+
+    # --- triggers -----------------------------------------------------------------------------
+
+    async def accept(self, trigger: Trigger) -> Capture | None:
+        """Turn *trigger* into a capture and start it; None when this very delivery was accepted before.
+
+        Raises UserError, with the refusal kept in the journal, when it cannot be done; JournalError
+        when nothing can be promised.
+        """
+        # Shielded: whoever asked may go away, but what was accepted is run.
+        return await asyncio.shield(self._arrivals.start(self._arrive(trigger), name="arrival"))
+
+    async def stop(self, capture_id: str, who: Person) -> Capture:
+        """Ask for the end of a capture; its thread tells when it is proved. Raises UserError."""
+        if (underway := self._underway.get(capture_id)) is None:
+            close = nearest(capture_id, self._underway)
+            running = ", ".join(self._underway) or "none"
+            raise UserError(
+                f"There is no running capture `{capture_id}`.",
+                cure=f"Did you mean `{close}`?" if close else f"Running now: {running}.",
+            )
+        await self._journal.append(StopAsked(capture_id=capture_id, who=who, at=self._now()))
+        self._tasks.start(self._stop(capture_id, f"Stopped by {who.name}."), name=f"stop {capture_id}")
+        return underway.capture
+
+    async def link(self, channel: str, incident: str, who: Person) -> None:
+        """Tie a channel to an incident; its captures, past ones too, are told in the incident's note."""
+        await self._journal.append(Linked(channel=channel, incident=incident, who=who, at=self._now()))
+
+    @property
+    def underway(self) -> tuple[Underway, ...]:
+        """What runs or waits here now, oldest first."""
+        return tuple(self._underway.values())
+
+    async def recover(self, *, is_gone: Callable[[str], bool]) -> int:
+        """See `Recovery.recover`."""
+        return await self._recovery.recover(is_gone=is_gone)
+
+    async def keep_watch(self, *, is_gone: Callable[[str], bool]) -> None:
+        """See `Recovery.keep_watch`."""
+        await self._recovery.keep_watch(is_gone=is_gone)
+
+    async def drain(self) -> None:
+        """Accept nothing more, let captures end within the limit, then stop the rest and tell their ends."""
+        self._closed = True
+        async with self._door:  # who was at the door is in now
+            pass
+        if await self._tasks.drain(self._limits.drain_s):
+            return
+        reason = "Stopped because capturebot itself is being shut down."
+        for capture_id in self._underway:
+            self._tasks.start(self._stop(capture_id, reason), name=f"stop {capture_id}")
+        if await self._tasks.drain(self._limits.drain_s):
+            return
+        left = [underway.capture for underway in self._underway.values()]
+        await self._tasks.cancel(self._limits.drain_s)
+        for capture in left:
+            await self._bury(capture, state=State.INTERRUPTED, reason=reason)
+
+    async def wait_for(self, capture_id: str) -> None:
+        """Return when a capture of this process has ended."""
+        for task in self._tasks.named(f"capture {capture_id}"):
+            await asyncio.wait([task])
+
+    # --- inside -------------------------------------------------------------------------------
+
+    async def _arrive(self, trigger: Trigger) -> Capture | None:
+        async with self._door:
+            try:
+                capture, job = await self._allow(trigger)
+            except UserError as refusal:
+                await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
+                raise
+            # Before the journal has it, so that nobody takes it for one that its process forgot.
+            self._underway[capture.id] = Underway(capture=capture, waiting=True)
+            accepted = False
+            try:
+                accepted = await self._journal.accept(Accepted(capture=capture, at=capture.at, key=trigger.key))
+            finally:
+                if not accepted:
+                    del self._underway[capture.id]
+            if not accepted:
+                return None
+            self._tasks.start(self._see_through(job), name=f"capture {capture.id}")
+            return capture
+
+    async def _stop(self, capture_id: str, reason: str) -> None:
+        if capture_id in self._underway:  # else it ended by itself meanwhile
+            await self._runner.stop(capture_id, reason)
+
+    async def _allow(self, trigger: Trigger) -> tuple[Capture, Job]:
+        recipe = self._recipe(trigger.recipe)
+        targets = [self._target(name, recipe) for name in dict.fromkeys(trigger.targets)]
+        if not targets:
+            raise UserError(
+                f"`{recipe.name}` needs a target.", cure=f"Try `/capture {recipe.name} {self._example(recipe)}`."
+            )
+        if len(targets) > TARGETS_AT_MOST:
+            raise UserError(
+                f"{len(targets)} targets are too many for one capture.", cure=f"Name at most {TARGETS_AT_MOST}."
+            )
+        parameters = bind_parameters(recipe, trigger.parameters)
+        self._check_room(targets)
+        at, incident = self._now(), trigger.incident
+        if incident is None and trigger.place:
+            incident = await self._journal.incident_of(trigger.place.channel)
+        capture_id = _new_id()
+        capture = Capture(
+            id=capture_id,
+            recipe=recipe.name,
+            recipe_title=recipe.title,
+            recipe_digest=recipe.digest,
+            impact=recipe.impact,
+            targets=tuple(target.name for target in targets),
+            steps=tuple(StepHead(id=step.id, title=step.title) for step in recipe.steps),
+            parameters=parameters,
+            who=trigger.who,
+            source=trigger.source,
+            at=at,
+            prefix=f"{self._prefix}{at:%Y/%m/%d}/{incident or 'adhoc'}/{capture_id}/",
+            place=trigger.place,
+            incident=incident,
+        )
+        steps = tuple(bind(step, parameters) for step in recipe.steps)
+        return capture, Job(capture=capture, recipe=recipe, steps=steps, targets=tuple(targets))
+
+    def _recipe(self, name: str) -> Recipe:
+        if recipe := self.recipes.get(name):
+            return recipe
+        close = nearest(name, self.recipes)
+        cure = f"Did you mean `{close}`?" if close else f"There are: {_listed(self.recipes)}."
+        raise UserError(f"There is no recipe `{name}`.", cure=cure)
+
+    def _target(self, name: str, recipe: Recipe) -> Target:
+        fitting = [target.name for target in self.targets.values() if recipe.wants in target.kinds]
+        if (target := self.targets.get(name)) is None:
+            close = nearest(name, fitting) or nearest(name, self.targets)
+            cure = f"Did you mean `{close}`?" if close else f"`{recipe.name}` can capture: {_listed(fitting)}."
+            raise UserError(f"There is no target `{name}`.", cure=cure)
+        if recipe.wants not in target.kinds:
+            raise UserError(
+                f"`{recipe.name}` is for {recipe.wants.words}, and `{name}` is not set up as one.",
+                cure=f"`{recipe.name}` can capture: {_listed(fitting)}.",
+            )
+        return target
+
+    def _example(self, recipe: Recipe) -> str:
+        return next((t.name for t in self.targets.values() if recipe.wants in t.kinds), "TARGET")
+
+    def _check_room(self, targets: list[Target]) -> None:
+        if self._closed:
+            raise UserError("capturebot is being restarted.", cure="Ask again in a minute.")
+        if sum(one.waiting for one in self._underway.values()) >= self._limits.captures_waiting:
+            raise UserError(
+                f"{self._limits.captures_waiting} captures are waiting already.",
+                cure="See `/capture status`; stop one with `/capture stop ID`.",
+            )
+        for target in targets:
+            here = [one.capture.id for one in self._underway.values() if target.name in one.capture.targets]
+            if len(here) >= self._limits.captures_per_target:
+                raise UserError(
+                    f"{len(here)} captures of `{target.name}` are under way already ({', '.join(here)}).",
+                    cure=f"Follow those, or stop one with `/capture stop {here[0]}`.",
+                )
+
+    async def _see_through(self, job: Job) -> None:
+        capture = job.capture
+        try:
+            async with self._places:
+                self._underway[capture.id] = Underway(capture=capture, waiting=False)
+                await self._runner.run(job)
+        except Exception as error:
+            error_id = secrets.token_hex(4)
+            log.exception("capture broke", error_id=error_id, capture=capture.id)
+            reason = f"Something broke on capturebot's side ({type(error).__name__})."
+            await self._bury(capture, state=State.FAILED, reason=reason, error_id=error_id)
+        finally:
+            del self._underway[capture.id]
+
+    async def _bury(self, capture: Capture, *, state: State, reason: str, error_id: str = "") -> None:
+        try:
+            await self._recovery.bury(capture, state=state, reason=reason, error_id=error_id)
+        except JournalError as trouble:  # the watch, or the next process, ends it when the journal is back
+            log.warning("the end of a capture could not be written", capture=capture.id, reason=trouble.reason)
+
+
+def _new_id() -> str:
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in list(names)[:NAMES_LISTED]) or "none"
+
+
+def _report(name: str, error: BaseException) -> None:
+    log.error("background task died", task=name, exc_info=error)

@@ -1,0 +1,380 @@
+"""The durable event log, and the little that is derived from it.
+
+Every event is committed before anybody acts on it. The database is SQLite by default; any other
+that SQLAlchemy reaches works by its URL. All access goes through one thread, so that a slow disk
+never stops the event loop, and so that events have one order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+import structlog
+from pydantic import Field, TypeAdapter
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    create_engine,
+    event,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from bot.errors import JournalError
+from bot.model import Accepted, Event, Finished, Linked, capture_of
+from bot.tasks import Tasks
+
+BUSY_TIMEOUT_S = 10  # how long SQLite waits for another process's lock
+BEAT_LATE_S = 40.0  # a process that gave no sign of life for this long is dead
+PAGE_ROWS = 500  # events read at once
+RECENT_CAPTURES = 20  # what `status` looks back on
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+_tables = MetaData()
+# SQLite counts only INTEGER keys up by itself.
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+_events = Table(
+    "events",
+    _tables,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("at", String(40), nullable=False),
+    Column("type", String(20), nullable=False),
+    Column("capture_id", String(20), index=True),
+    Column("key", String(255), unique=True),
+    Column("body", Text, nullable=False),
+)
+_captures = Table(
+    "captures",
+    _tables,
+    Column("id", String(20), primary_key=True),
+    Column("seq", _Sequence, nullable=False, index=True),
+    Column("incident", String(255), index=True),
+    Column("channel", String(64), index=True),
+    Column("owner", String(255), nullable=False),
+    Column("ended", Boolean, nullable=False, default=False),
+)
+_links = Table(
+    "links",
+    _tables,
+    Column("channel", String(64), primary_key=True),
+    Column("incident", String(255), nullable=False, index=True),
+)
+_memories = Table(
+    "memories",
+    _tables,
+    Column("reporter", String(64), primary_key=True),
+    Column("topic", String(255), primary_key=True),
+    Column("seq", _Sequence, nullable=False),
+    Column("body", Text, nullable=False),
+)
+_owners = Table(
+    "owners",
+    _tables,
+    Column("name", String(255), primary_key=True),
+    Column("beat_at", Float, nullable=False),  # seconds since the epoch
+)
+_keys = Table(
+    "keys", _tables, Column("name", String(64), primary_key=True), Column("value", String(64), nullable=False)
+)
+
+_held = select(_captures.c.id, _captures.c.owner, _owners.c.beat_at).outerjoin(
+    _owners, _owners.c.name == _captures.c.owner
+)
+
+_event_json: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that sees a capture through and tells its story, and when it last said that it lives."""
+
+    owner: str
+    beat_at: datetime
+
+    def is_dead(self, now: datetime, is_gone: Callable[[str], bool]) -> bool:
+        """Whether *is_gone* knows that the process of that name does not run, or it has been silent for too long."""
+        return self.beat_at + timedelta(seconds=BEAT_LATE_S) < now or is_gone(self.owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished(Holder):
+    """A capture without an end."""
+
+    capture_id: str
+
+
+class Journal:
+    """The event log. *owner* names this process; it is kept with each capture that it accepts."""
+
+    def __init__(self, engine: Engine, *, owner: str) -> None:
+        self._engine = engine
+        self.owner = owner
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self.listeners: list[Callable[[Event], None]] = []  # told of each event once it is committed
+        self._news = asyncio.Condition()
+        self._appends = Tasks(lambda _name, _error: None)  # whoever appends gets its error
+        self._last = 0
+
+    @classmethod
+    async def open(cls, url: str, *, owner: str) -> Journal:
+        """Open the journal at an SQLAlchemy *url*, making its tables where they are missing.
+
+        Raises JournalError when it cannot be opened.
+        """
+        memory = url in {"sqlite://", "sqlite:///:memory:"}
+        try:
+            if memory:
+                engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+            else:
+                engine = create_engine(url, pool_pre_ping=True)
+        except SQLAlchemyError as error:
+            raise JournalError(f"The journal's URL cannot be used: {error}") from error
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _harden_sqlite)
+        journal = cls(engine, owner=owner)
+        journal._last = await journal._do(journal._prepare)
+        return journal
+
+    async def close(self) -> None:
+        """Finish what is being written, say that this process lives no longer, and release the database."""
+        await self._appends.drain(BUSY_TIMEOUT_S)
+        try:
+            await self._do(self._retire)
+        except JournalError as error:
+            log.warning("the journal was left without a goodbye", reason=error.reason)
+        self._thread.shutdown(wait=True)
+        self._engine.dispose()
+
+    # --- writing ------------------------------------------------------------------------------
+
+    async def append(self, *events: Event) -> int:
+        """Commit *events* together; return the sequence number of the last. Raises JournalError."""
+        # Shielded: what is committed is told, whether or not the caller still waits for it.
+        return await asyncio.shield(self._appends.start(self._append(events), name="append"))
+
+    async def accept(self, accepted: Accepted) -> bool:
+        """Commit an acceptance; False, and nothing written, when one with its key is there already."""
+        try:
+            await self.append(accepted)
+        except IntegrityError:
+            if accepted.key is None:
+                raise
+            return False
+        return True
+
+    async def claim(self, capture_id: str, owner: str) -> bool:
+        """Take a capture over from a dead *owner*; False when somebody else was quicker."""
+        mine = update(_captures).where(_captures.c.id == capture_id, _captures.c.owner == owner)
+        return bool(await self._do(lambda connection: connection.execute(mine.values(owner=self.owner)).rowcount))
+
+    async def beat(self, at: datetime) -> None:
+        """Say that this process, the owner of what it accepted, is alive."""
+        await self._do(lambda connection: self._beat(connection, at))
+
+    async def remember(self, reporter: str, topic: str, seq: int, memory: Mapping[str, Any]) -> None:
+        """Keep what *reporter* remembers of *topic*, told up to *seq*."""
+        row = {"reporter": reporter, "topic": topic, "seq": seq, "body": json.dumps(dict(memory))}
+        await self._do(lambda connection: _put(connection, _memories, row, key=("reporter", "topic")))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    @property
+    def last(self) -> int:
+        """The sequence number of the newest event that this process knows of."""
+        return self._last
+
+    async def wait_beyond(self, seq: int, *, within_s: float | None = None) -> int:
+        """Return the newest sequence number as soon as it is greater than *seq*.
+
+        Other processes' events are noticed when *within_s* seconds are over, and it returns in any case.
+        """
+        try:
+            async with asyncio.timeout(within_s), self._news:
+                await self._news.wait_for(lambda: self._last > seq)
+        except TimeoutError:
+            await self._tell(await self._do(self._newest))
+        return self._last
+
+    async def after(self, seq: int) -> list[tuple[int, Event]]:
+        """At most PAGE_ROWS events that follow *seq*, in order."""
+        query = select(_events.c.seq, _events.c.body).where(_events.c.seq > seq).order_by(_events.c.seq)
+        rows = await self._do(lambda connection: connection.execute(query.limit(PAGE_ROWS)).all())
+        return [(row.seq, _event_json.validate_json(row.body)) for row in rows]
+
+    async def events(self, capture_id: str) -> list[Event]:
+        """All events of one capture, in order; empty when there is no such capture."""
+        query = select(_events.c.body).where(_events.c.capture_id == capture_id).order_by(_events.c.seq)
+        rows = await self._do(lambda connection: connection.execute(query).all())
+        return [_event_json.validate_json(row.body) for row in rows]
+
+    async def recent(self, *, channel: str | None = None) -> list[str]:
+        """The ids of the RECENT_CAPTURES newest captures, newest first."""
+        query = select(_captures.c.id).order_by(_captures.c.seq.desc()).limit(RECENT_CAPTURES)
+        if channel is not None:
+            query = query.where(_captures.c.channel == channel)
+        return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
+
+    async def unfinished(self) -> list[Unfinished]:
+        """The captures that have no end yet, oldest first."""
+        query = _held.where(~_captures.c.ended).order_by(_captures.c.seq)
+        rows = await self._do(lambda connection: connection.execute(query).all())
+        return [Unfinished(capture_id=row.id, owner=row.owner, beat_at=_moment(row.beat_at)) for row in rows]
+
+    async def holder(self, capture_id: str) -> Holder:
+        """Who accepted a capture, or took it over."""
+        query = _held.where(_captures.c.id == capture_id)
+        row = await self._do(lambda connection: connection.execute(query).one())
+        return Holder(owner=row.owner, beat_at=_moment(row.beat_at))
+
+    async def of_incident(self, incident: str) -> list[str]:
+        """The ids of an incident's captures, oldest first: its own, and those of channels linked to it."""
+        linked = select(_links.c.channel).where(_links.c.incident == incident)
+        own = _captures.c.incident == incident
+        through = _captures.c.incident.is_(None) & _captures.c.channel.in_(linked)
+        query = select(_captures.c.id).where(own | through).order_by(_captures.c.seq)
+        return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
+
+    async def incident_of(self, channel: str) -> str | None:
+        """The incident that a channel was linked to, if any."""
+        query = select(_links.c.incident).where(_links.c.channel == channel)
+        incident: str | None = await self._do(lambda connection: connection.execute(query).scalar())
+        return incident
+
+    async def memory(self, reporter: str, topic: str) -> tuple[int, dict[str, Any]] | None:
+        """What *reporter* remembers of *topic*, after how far it was told."""
+        query = select(_memories).where(_memories.c.reporter == reporter, _memories.c.topic == topic)
+        row = await self._do(lambda connection: connection.execute(query).one_or_none())
+        return (row.seq, json.loads(row.body)) if row else None
+
+    async def salt(self) -> bytes:
+        """32 random bytes, made once with the journal: the key of the masks that redaction writes."""
+
+        def read_or_make(connection: Connection) -> str:
+            value: str | None = connection.execute(select(_keys.c.value).where(_keys.c.name == "salt")).scalar()
+            if value is None:
+                value = secrets.token_hex(32)
+                connection.execute(insert(_keys).values(name="salt", value=value))
+            return value
+
+        return bytes.fromhex(await self._do(read_or_make))
+
+    # --- inside the thread --------------------------------------------------------------------
+
+    async def _append(self, events: tuple[Event, ...]) -> int:
+        seq = await self._do(lambda connection: self._write(connection, events))
+        for one in events:
+            for listener in self.listeners:
+                try:
+                    listener(one)
+                except Exception:  # a listener's bug must not make a committed event look lost
+                    log.exception("a listener broke", event_type=one.type)
+        await self._tell(seq)
+        return seq
+
+    async def _do(self, work: Callable[[Connection], T]) -> T:
+        def transact() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        try:
+            # Shielded: a cancelled caller must not leave it unknown whether its event was written.
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, transact))
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error)
+            raise JournalError(
+                f"The journal cannot be written or read ({reason}). "
+                "Free space on its disk or mend its database; nothing new is accepted until then."
+            ) from error
+
+    def _prepare(self, connection: Connection) -> int:
+        _tables.create_all(connection)
+        return self._newest(connection)
+
+    def _newest(self, connection: Connection) -> int:
+        return connection.execute(select(_events.c.seq).order_by(_events.c.seq.desc()).limit(1)).scalar() or 0
+
+    def _write(self, connection: Connection, events: tuple[Event, ...]) -> int:
+        seq = 0
+        for one in events:
+            row = {
+                "at": one.at.isoformat(),
+                "type": one.type,
+                "capture_id": capture_of(one),
+                "key": one.key if isinstance(one, Accepted) else None,
+                "body": _event_json.dump_json(one).decode(),
+            }
+            (seq,) = connection.execute(insert(_events).values(row)).inserted_primary_key or (0,)
+            self._derive(connection, seq, one)
+        return seq
+
+    def _beat(self, connection: Connection, at: datetime) -> None:
+        row = {"name": self.owner, "beat_at": at.timestamp()}
+        _put(connection, _owners, row, key=("name",))
+
+    def _retire(self, connection: Connection) -> None:
+        connection.execute(update(_owners).where(_owners.c.name == self.owner).values(beat_at=0))
+
+    def _derive(self, connection: Connection, seq: int, one: Event) -> None:
+        match one:
+            case Accepted(capture=capture):
+                channel = capture.place.channel if capture.place else None
+                row = {"id": capture.id, "seq": seq, "incident": capture.incident, "channel": channel}
+                connection.execute(insert(_captures).values(**row, owner=self.owner, ended=False))
+                self._beat(connection, capture.at)
+            case Finished(capture_id=capture_id):
+                connection.execute(update(_captures).where(_captures.c.id == capture_id).values(ended=True))
+            case Linked(channel=channel, incident=incident):
+                _put(connection, _links, {"channel": channel, "incident": incident}, key=("channel",))
+            case _:
+                pass
+
+    async def _tell(self, seq: int) -> None:
+        async with self._news:
+            self._last = max(self._last, seq)
+            self._news.notify_all()
+
+
+def _put(connection: Connection, table: Table, row: Mapping[str, Any], *, key: tuple[str, ...]) -> None:
+    """Update the row with the same *key*, or insert it; portable, and safe because one thread writes."""
+    same = and_(*(table.c[name] == row[name] for name in key))
+    if not connection.execute(update(table).where(same).values(**row)).rowcount:
+        connection.execute(insert(table).values(**row))
+
+
+def _moment(seconds: float | None) -> datetime:
+    return datetime.fromtimestamp(seconds or 0, UTC)
+
+
+def _harden_sqlite(connection: Any, _record: object) -> None:
+    """Survive kill -9 and power loss, and wait for another process instead of failing."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
+    cursor.close()

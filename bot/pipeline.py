@@ -1,0 +1,181 @@
+"""One step's bytes on their way from the target to the store: bounded, redacted, counted.
+
+The store pulls. Whatever goes wrong on the target's side ends the stream early and is remembered
+as an outcome; the store then keeps what came. Nothing that a store or a person sees has passed
+around `RedactionStream`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.errors import StepFailed
+from bot.insights import HEAD_BYTES, header
+from bot.model import Outcome, Step
+from bot.redact import RedactionStream
+from bot.transports import Execution
+
+# The target ends a step at its limit by itself; this much later the bot stops waiting for it to.
+GRACE_S = 15.0
+START_S = 120.0  # more than any transport takes to say that it cannot start a step
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Bytes that a capture may still store; shared by its steps."""
+
+    left_bytes: int
+
+
+class StepStream:
+    """The output of one step as the store may keep it. Iterate `chunks` once, then read the facts.
+
+    *start* begins one sample on the target. Facts: `outcome` and `reason`, `cut`, `exit_status`,
+    `command`, `stop_proof`, and `head`, the first HEAD_BYTES of what was let through.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        start: Callable[[], Awaitable[Execution]],
+        *,
+        redaction: RedactionStream,
+        allowance: Allowance,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.outcome = Outcome.OK
+        self.reason = ""
+        self.cut = False
+        self.exit_status: int | None = None
+        self.command = ""
+        self.stop_proof = ""
+        self.head = bytearray()
+        self.head_is_whole = True
+        self.redaction = redaction
+        self._step = step
+        self._start = start
+        self._allowance = allowance
+        self._now = now
+        self._left_bytes = step.limit_bytes
+        self._execution: Execution | None = None
+        self._starting: asyncio.Timeout | None = None
+        self._stop_asked = asyncio.Event()
+
+    async def stop(self, outcome: Outcome, reason: str) -> None:
+        """End the step on its target; what came until then, and what it says on dying, is kept."""
+        if not self._stop_asked.is_set():
+            self._end(outcome, reason)
+            self._stop_asked.set()
+            if self._starting is not None:
+                self._starting.reschedule(asyncio.get_running_loop().time())  # a start that is broken off cleans up
+            elif self._execution is not None:
+                self.stop_proof = await self._execution.stop() or self.stop_proof
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield redacted output until the step ends, a limit strikes or somebody stops it."""
+        async with aclosing(self._samples()) as samples:
+            async for raw in samples:
+                if clean := self.redaction.feed(raw):
+                    yield self._keep(clean)
+        if clean := self.redaction.finish():
+            yield self._keep(clean)
+
+    async def _samples(self) -> AsyncGenerator[bytes, None]:
+        sampling = self._step.sampling
+        times = sampling.times if sampling else 1
+        begun = asyncio.get_running_loop().time()
+        for n in range(times):
+            head = b""
+            if sampling:
+                await self._sleep_until(begun + n * sampling.every_s)
+                head = header("sample", self._now(), n=n + 1, of=times).encode()
+            async with aclosing(self._sample()) as output:
+                async for raw in output:
+                    yield head + raw  # a sample that gives nothing leaves nothing, not even its header
+                    head = b""
+            if self.outcome is not Outcome.OK or self.cut:
+                return
+
+    async def _sample(self) -> AsyncGenerator[bytes, None]:
+        if self._stop_asked.is_set():
+            return
+        if (execution := await self._begin()) is None:
+            return
+        self._execution, self.command = execution, execution.command
+        if self._stop_asked.is_set():  # somebody stopped it in the moment in which it had started
+            self.stop_proof = await execution.stop()
+            return
+        output = execution.output()
+        deadline = asyncio.get_running_loop().time() + self._step.timeout_s + GRACE_S
+        try:
+            while (raw := await self._next(output, deadline)) is not None:
+                if allowed := self._allow(raw):
+                    yield allowed
+                if self.cut:
+                    return
+        finally:
+            self.stop_proof = await execution.stop() or self.stop_proof
+            if isinstance(output, AsyncGenerator):
+                await output.aclose()
+            self.exit_status = execution.exit_status
+
+    async def _begin(self) -> Execution | None:
+        """Start a sample; None when that failed, took too long or was stopped, which is then remembered."""
+        try:
+            async with asyncio.timeout(START_S) as self._starting:
+                return await self._start()
+        except StepFailed as failure:
+            self._end(failure.outcome or Outcome.FAILED, failure.reason)
+        except TimeoutError:
+            self._end(Outcome.TIMED_OUT, f"The target did not start the step within {START_S:g} s.")
+        finally:
+            self._starting = None
+        return None
+
+    async def _next(self, output: AsyncIterator[bytes], deadline: float) -> bytes | None:
+        """The next piece, or None at the end, whose kind is then remembered."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(output)
+        except StopAsyncIteration:
+            pass
+        except StepFailed as failure:
+            self._end(failure.outcome or Outcome.FAILED, failure.reason)
+        except TimeoutError:
+            self._end(Outcome.TIMED_OUT, f"Nothing more came within {self._step.timeout_s:g} s, and no end either.")
+        return None
+
+    def _allow(self, raw: bytes) -> bytes:
+        room = min(self._left_bytes, self._allowance.left_bytes)
+        if len(raw) > room:
+            self.cut = True
+            whose = "the step's" if self._left_bytes <= self._allowance.left_bytes else "the capture's"
+            self.reason = self.reason or f"Cut at {whose} limit of bytes; the first part is kept."
+            raw = raw[:room]
+        self._left_bytes -= len(raw)
+        self._allowance.left_bytes -= len(raw)
+        return raw
+
+    def _keep(self, clean: bytes) -> bytes:
+        room = HEAD_BYTES - len(self.head)
+        if room > 0:
+            self.head += clean[:room]
+        if len(clean) > room:
+            self.head_is_whole = False
+        return clean
+
+    def _end(self, outcome: Outcome, reason: str) -> None:
+        # The first reason is the true one: a stopped program also "fails".
+        if self.outcome is Outcome.OK:
+            self.outcome, self.reason = outcome, reason
+
+    async def _sleep_until(self, when: float) -> None:
+        try:
+            async with asyncio.timeout_at(when):
+                await self._stop_asked.wait()
+        except TimeoutError:
+            return

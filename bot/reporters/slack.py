@@ -1,0 +1,210 @@
+"""The Slack thread: one message in the channel per capture, edited in place, details in its thread.
+
+Every message carries its mark as metadata (capture id and piece), so that after a crash, or a post
+whose answer never came, the reporter finds it again instead of posting twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.errors import DeliveryFailed
+from bot.model import Capture
+from bot.reporters import Delivery, Memory
+from bot.reporters.slack_message import Message, details, root
+from bot.story import Story
+
+EDIT_PAUSE_S = 1.2  # between two edits of one message
+EDITS_PER_S = 36 / 60  # of the whole workspace; with the store below no more than the 50 a minute that Slack allows
+EDITS_IN_STORE = 12  # that a quiet while leaves for a burst
+EDITS_FOR_NEWS = 6  # of those, kept back from edits that only show progress
+PROGRESS_PAUSE_S = 3.0  # how long a mere progress edit is held back when edits are short
+KNOWN_AT_MOST = 1000  # threads
+SEARCH_PAGES = 5  # of 100 messages each, when looking for a mark
+CLOCKS_APART_S = 60  # by which this machine's clock may differ from Slack's
+MARK = "capturebot"
+
+GONE = {"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed", "is_inactive"}
+OUTSIDE = {"not_in_channel", "channel_not_found"}
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of one thread, ahead of what the journal remembers."""
+
+    ts: dict[str, str] = field(default_factory=dict)  # piece → message; "" for one that people deleted
+    told: dict[str, str] = field(default_factory=dict)  # piece → digest of what it says
+    edited: dict[str, float] = field(default_factory=dict)  # piece → when
+    headline: str = ""
+    unsure: bool = False  # a post may have arrived although its answer did not
+
+
+class SlackThread:
+    """Tells each capture in the channel that it was asked in. *began* is when this process started."""
+
+    name = "slack"
+    pause_s = 0.2
+
+    def __init__(self, client: AsyncWebClient, *, began: datetime, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._began = began
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._edits_left, self._edits_at = float(EDITS_IN_STORE), clock()
+
+    def topic(self, capture: Capture, incident: str | None) -> str | None:  # noqa: ARG002  (the protocol's signature)
+        """A capture that was asked for in Slack is its own topic."""
+        return capture.id if capture.place else None
+
+    async def deliver(self, topic: str, stories: Sequence[Story], memory: Memory) -> Delivery:
+        """Post what is missing, edit what changed; progress waits when edits are short."""
+        (story,) = stories
+        known = self._known.setdefault(topic, self._recall(story, memory))
+        while len(self._known) > KNOWN_AT_MOST:
+            self._known.pop(next(iter(self._known)))  # the journal remembers it too, if more slowly
+        try:
+            held_back_s = await self._tell(story, known)
+        except SlackApiError as error:
+            known.unsure = known.unsure or error.response.status_code >= 500
+            raise _failure(error) from error
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+            known.unsure = True
+            raise DeliveryFailed(f"Slack did not answer ({type(error).__name__}).", retry_after=5.0) from error
+        return Delivery(memory={"ts": known.ts, "told": known.told}, again_after_s=held_back_s)
+
+    def _recall(self, story: Story, memory: Memory) -> _Known:
+        known = _Known(ts=dict(memory.get("ts", {})), told=dict(memory.get("told", {})))
+        # Another process told it so far, and may have died just after a post that it could not remember any more.
+        known.unsure = bool(memory) or story.capture.at < self._began
+        return known
+
+    async def _tell(self, story: Story, known: _Known) -> float | None:
+        important = story.headline != known.headline or story.state.ended
+        pieces = [("root", root(story)), *((f"reply-{n}", reply) for n, reply in enumerate(details(story)))]
+        held_back: list[float] = []
+        for piece, message in pieces:
+            if known.ts.get("root") == "":
+                break  # people deleted the message: its thread is not theirs to be filled any more
+            digest = hashlib.sha256(json.dumps([message.text, list(message.blocks)]).encode()).hexdigest()
+            if known.told.get(piece) == digest or known.ts.get(piece) == "":
+                continue
+            if known.unsure and piece not in known.ts:
+                await self._look_for_marks(story.capture, known)
+            if piece not in known.ts:
+                known.ts[piece] = await self._post(story.capture, piece, message, known)
+            elif wait_s := self._must_wait(known, piece, important=important):
+                held_back.append(wait_s)
+                continue
+            else:
+                await self._edit(story.capture, known, piece, message)
+            known.told[piece] = digest
+            known.edited[piece] = self._clock()
+        known.headline = story.headline
+        return min(held_back, default=None)
+
+    # --- pacing -------------------------------------------------------------------------------
+
+    def _must_wait(self, known: _Known, piece: str, *, important: bool) -> float:
+        now = self._clock()
+        due = known.edited.get(piece, -math.inf) + EDIT_PAUSE_S
+        if now < due:
+            return due - now
+        self._edits_left = min(EDITS_IN_STORE, self._edits_left + (now - self._edits_at) * EDITS_PER_S)
+        self._edits_at = now
+        if not important and self._edits_left < EDITS_FOR_NEWS:
+            return PROGRESS_PAUSE_S
+        self._edits_left -= 1
+        return 0.0
+
+    # --- Slack's methods ----------------------------------------------------------------------
+
+    async def _post(self, capture: Capture, piece: str, message: Message, known: _Known) -> str:
+        assert capture.place  # noqa: S101  a capture without a place has no topic here
+        thread_ts = capture.place.thread_ts if piece == "root" else known.ts["root"]
+        arguments: dict[str, Any] = {
+            "channel": capture.place.channel,
+            "text": message.text,
+            "blocks": message.blocks,
+            "thread_ts": thread_ts,
+            "metadata": {"event_type": MARK, "event_payload": {"capture": capture.id, "piece": piece}},
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        try:
+            answer = await self._client.chat_postMessage(**arguments)
+        except SlackApiError as error:
+            if error.response.get("error") != "not_in_channel":
+                raise
+            await self._client.conversations_join(channel=capture.place.channel)
+            answer = await self._client.chat_postMessage(**arguments)
+        return str(answer["ts"])
+
+    async def _edit(self, capture: Capture, known: _Known, piece: str, message: Message) -> None:
+        assert capture.place  # noqa: S101  a capture without a place has no topic here
+        try:
+            await self._client.chat_update(
+                channel=capture.place.channel, ts=known.ts[piece], text=message.text, blocks=message.blocks
+            )
+        except SlackApiError as error:
+            if error.response.get("error") not in GONE:
+                raise
+            known.ts[piece] = ""  # somebody deleted it, or Slack lets nobody edit it any more: leave it so
+
+    async def _look_for_marks(self, capture: Capture, known: _Known) -> None:
+        """Find messages that were posted without being remembered, where the bot may read the channel."""
+        assert capture.place  # noqa: S101  a capture without a place has no topic here
+        oldest = str((capture.at - timedelta(seconds=CLOCKS_APART_S)).timestamp())
+        where = {"channel": capture.place.channel, "include_all_metadata": True, "limit": 100, "oldest": oldest}
+        try:
+            if "root" not in known.ts and capture.place.thread_ts is None:
+                await self._search(self._client.conversations_history, where, capture, known)
+            if parent := capture.place.thread_ts or known.ts.get("root"):
+                await self._search(self._client.conversations_replies, {**where, "ts": parent}, capture, known)
+        except SlackApiError as error:
+            if error.response.status_code == 429 or error.response.status_code >= 500:
+                raise
+        known.unsure = False
+
+    async def _search(self, method: Any, arguments: dict[str, Any], capture: Capture, known: _Known) -> None:
+        cursor = ""
+        for _ in range(SEARCH_PAGES):
+            answer = await method(**arguments, cursor=cursor)
+            for message in answer.get("messages", []):
+                mark = message.get("metadata") or {}
+                payload = mark.get("event_payload") or {}
+                if mark.get("event_type") == MARK and payload.get("capture") == capture.id:
+                    known.ts.setdefault(str(payload.get("piece")), str(message["ts"]))
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
+            if not cursor:
+                return
+
+
+def _failure(error: SlackApiError) -> DeliveryFailed:
+    answer = error.response
+    if answer.status_code == 429:
+        return DeliveryFailed("Slack asks to slow down.", retry_after=float(answer.headers.get("Retry-After", 1)))
+    if answer.status_code >= 500:
+        return DeliveryFailed(f"Slack answered {answer.status_code}.", retry_after=5.0)
+    name = str(answer.get("error"))
+    if name in OUTSIDE:
+        return DeliveryFailed(
+            "capturebot is not in that channel.", retry_after=30.0, cure="Type `/invite @capturebot` in it."
+        )
+    if name in {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}:
+        return DeliveryFailed(f"Slack answered {name}.", retry_after=5.0)
+    if name in {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"}:
+        return DeliveryFailed(
+            f"Slack refuses the bot token ({name}).", retry_after=60.0, cure="`capturebot doctor` says what it lacks."
+        )
+    return DeliveryFailed(f"Slack refuses the message ({name}).")

@@ -1,0 +1,227 @@
+"""A story as Slack messages: one for the channel, the rest for its thread. Pure.
+
+Everything is built of spans of literal text (rich text blocks), so a process called `*<!channel>*`
+stays just that. The same spans make the top-level ``text``, which is what phones, notifications and
+screen readers get, and which is therefore complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.model import Artifact, Outcome, StepResult
+from bot.story import Story, Told
+
+TEXT_CHARS = 3000  # of one message; Slack refuses an edit over 4,000 and escapes count
+LINE_CHARS = 600
+REPLIES_AT_MOST = 20  # in one thread; what is beyond is in the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of literal text, perhaps bold, code or a link."""
+
+    text: str
+    bold: bool = False
+    code: bool = False
+    url: str | None = None
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What `chat.postMessage` and `chat.update` are given."""
+
+    text: str
+    blocks: Sequence[dict[str, Any]]
+
+
+def root(story: Story) -> Message:
+    """The message in the channel: the culprit first, then how far the capture is."""
+    lines = [(Span(f"{_icon(story)} {story.headline}", bold=True),), _standing(story)]
+    if story.reason:
+        lines.append((Span(story.reason),))
+    if story.away:
+        lines.append((Span(f"💾 {story.away_words}"),))
+    if story.error_id:
+        lines.append((Span(f"Whoever runs capturebot finds the cause under error {story.error_id}."),))
+    if not story.state.ended:
+        lines.append((Span("Stop it with "), Span(f"/capture stop {story.capture.id}", code=True)))
+    elif story.state.value in {"interrupted", "failed", "stopped"}:
+        kept = f"{_count(len(story.artifacts), 'file')} kept. " if story.artifacts else "Nothing was kept. "
+        lines.append((Span(f"{kept}Run it again: "), Span(story.capture.command, code=True)))
+    if story.note_trouble:
+        lines.append((Span(f"PagerDuty note: {story.note_trouble}"),))
+    return _message(lines)
+
+
+def details(story: Story) -> list[Message]:
+    """The replies in the thread, in order; earlier ones keep their place as the story goes on."""
+    lines = [*_findings(story), *_files(story), *_end(story)]
+    messages = [_message(page) for page in _pages(lines)]
+    return messages[:REPLIES_AT_MOST]
+
+
+def _standing(story: Story) -> Line:
+    capture = story.capture
+    parts = [
+        f"{story.state.icon} {capture.recipe} on {_targets(capture.targets)}: {story.state.words}"
+        + (f" in {story.took.total_seconds():.1f} s" if story.took and story.state.ended else ""),
+        f"{len(story.results)} of {_count(story.steps_in_all, 'step')}",
+    ]
+    if story.findings:
+        parts.append(_count(len(story.findings), "finding"))
+    if story.stop_asked_by and not story.state.ended:
+        parts.append(f"being stopped by {story.stop_asked_by.name}")
+    parts.append(f"asked by {capture.who.name}")
+    return (Span(" · ".join(parts) + " · "), Span(capture.id, code=True))
+
+
+def _findings(story: Story) -> list[Line]:
+    several = len(story.capture.targets) > 1
+    lines: list[Line] = [_finding(told, several=several) for told in story.findings]
+    return [(Span("Findings", bold=True),), *lines, (Span(""),)] if lines else []
+
+
+def _finding(told: Told, *, several: bool) -> Line:
+    where = f"{told.target}: " if several else ""
+    return (Span(f"{told.finding.level.icon} {where}{told.finding.text}"),)
+
+
+def _files(story: Story) -> list[Line]:
+    titles = {step.id: step.title for step in story.capture.steps}
+    order = {step.id: n for n, step in enumerate(story.capture.steps)}
+    lines: list[Line] = []
+    for target in story.capture.targets:
+        results = sorted((r for r in story.results if r.target == target), key=lambda r: order.get(r.step, 0))
+        if results:
+            lines.append((Span(target, bold=True),))
+            lines += [_result(result, titles.get(result.step, result.step)) for result in results]
+    return lines
+
+
+def _result(result: StepResult, title: str) -> Line:
+    spans = [Span(f"{result.outcome.icon} {title}")]
+    if result.outcome is not Outcome.OK:
+        spans.append(Span(f" — {result.outcome.words}"))
+    if result.reason:
+        spans.append(Span(f": {result.reason}" if result.outcome is not Outcome.OK else f" — {result.reason}"))
+    if result.artifact:
+        spans += [Span(" · "), _file(result.artifact)]
+    elif result.outcome is Outcome.OK:
+        spans.append(Span(" — no output"))
+    if result.stop_proof:
+        spans.append(Span(f" · {result.stop_proof}"))
+    return tuple(spans)
+
+
+def _end(story: Story) -> list[Line]:
+    lines: list[Line] = []
+    known = {result.artifact.key for result in story.results if result.artifact}
+    found = [artifact for artifact in story.saved if artifact.key not in known]
+    if found:
+        lines.append((Span("Saved before the interruption", bold=True),))
+        lines += [(_file(artifact),) for artifact in found]
+    if story.state.ended:
+        kinds: dict[str, int] = {}
+        for result in story.results:
+            for kind, count in result.masked.items():
+                kinds[kind] = kinds.get(kind, 0) + count
+        if kinds:
+            listed = ", ".join(sorted(kinds))
+            lines.append((Span(f"🙈 {_count(story.masked, 'secret')} masked ({listed})"),))
+        if story.manifest:
+            lines.append((Span("📦 Everything, with commands and checksums: "), _file(story.manifest)))
+        if story.note_id:
+            lines.append((Span("📝 In the PagerDuty note of the incident"),))
+    return [(Span(""),), *lines] if lines else []
+
+
+def _file(artifact: Artifact) -> Span:
+    name = artifact.key.rsplit("/", 1)[-1]
+    label = f"{name} ({size(artifact.size_bytes)})"
+    if artifact.url.startswith(("http://", "https://")):
+        return Span(label, url=artifact.url)
+    return Span(f"{label} {artifact.url}")
+
+
+def _icon(story: Story) -> str:
+    if story.culprit:
+        return story.culprit.finding.level.icon
+    return story.state.icon
+
+
+def _targets(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes as people read them, in powers of 1000."""
+    amount = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+# --- spans into Slack's forms ---------------------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Literal text for a ``text`` field: Slack reads only these three characters as markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _message(lines: Iterable[Line]) -> Message:
+    kept = [_shorten(line) for line in lines]
+    text = "\n".join("".join(_plain(span) for span in line) for line in kept)
+    elements = [_element(span) for line in kept for span in (*line, Span("\n")) if span.text]
+    block = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements[:-1]}]}
+    return Message(text=text, blocks=[block])
+
+
+def _plain(span: Span) -> str:
+    if span.url:
+        return f"<{span.url}|{escape(span.text)}>"
+    return escape(span.text)
+
+
+def _element(span: Span) -> dict[str, Any]:
+    if span.url:
+        return {"type": "link", "url": span.url, "text": span.text}
+    style = {name: True for name, on in (("bold", span.bold), ("code", span.code)) if on}
+    return {"type": "text", "text": span.text, **({"style": style} if style else {})}
+
+
+def _shorten(line: Line) -> Line:
+    room, kept = LINE_CHARS, []
+    for span in line:
+        text = "".join(c if c.isprintable() or c == "\n" else " " for c in span.text)
+        if len(text) > room:
+            kept.append(Span(text[: max(room - 1, 0)] + "…", span.bold, span.code, span.url))
+            break
+        kept.append(Span(text, span.bold, span.code, span.url))
+        room -= len(text)
+    return tuple(kept)
+
+
+def _pages(lines: Sequence[Line]) -> list[list[Line]]:
+    pages: list[list[Line]] = []
+    room = 0
+    for line in map(_shorten, lines):
+        length = sum(len(_plain(span)) for span in line) + 1
+        if length > room or not pages:
+            pages.append([])
+            room = TEXT_CHARS
+        pages[-1].append(line)
+        room -= length
+    return [page for page in pages if any(span.text.strip() for line in page for span in line)]

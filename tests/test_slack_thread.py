@@ -1,0 +1,368 @@
+"""The thread in Slack: what it says, how often it is edited, and that it is told once, whatever breaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.errors import DeliveryFailed
+from bot.model import Finding, Level, Outcome, Place, State, StepResult
+from bot.playground.workspace import App, Fault, Message, Workspace
+from bot.playground.workspace.blocks import check_blocks
+from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
+from bot.reporters.slack_message import details, root, size
+from bot.story import Story
+from tests.fakes import AT, HERE, a_capture, an_artifact
+
+MANIFEST = Path(__file__).parent.parent / "manifest.yml"
+HOG = Finding(level=Level.BAD, text="java (pid 7) uses 390 % CPU", weight=0.9)
+
+
+def a_result(step: str = "ps", *findings: Finding, **changes: object) -> StepResult:
+    """A step that went well."""
+    given_: dict[str, object] = {
+        "target": "app-1",
+        "step": step,
+        "outcome": Outcome.OK,
+        "started_at": AT,
+        "seconds": 1.0,
+        "artifact": an_artifact(f"evidence/{step}.txt"),
+        "findings": findings,
+    }
+    return StepResult(**{**given_, **changes})  # type: ignore[arg-type]  # fields by name
+
+
+def running(*results: StepResult) -> Story:
+    """A story on its way."""
+    return Story(capture=a_capture(), state=State.RUNNING, started_at=AT, results=results)
+
+
+def complete(*results: StepResult) -> Story:
+    """A story at its end."""
+    manifest = an_artifact("evidence/manifest.json", 900)
+    return replace(running(*results), state=State.COMPLETE, ended_at=AT + timedelta(seconds=6), manifest=manifest)
+
+
+# --- what it says -----------------------------------------------------------------------------
+
+
+def test_the_first_line_is_the_culprit() -> None:
+    """A phone shows the first line; it is all that a tired person needs."""
+    first, second, *_ = root(complete(a_result("ps", HOG))).text.splitlines()
+
+    assert first == "🔴 java (pid 7) uses 390 % CPU"
+    assert second == "✅ host on app-1: complete in 6.0 s · 1 of 2 steps · 1 finding · asked by ana · abc234"
+
+
+def test_while_it_runs_it_says_how_to_stop_it() -> None:
+    """The cure for a capture that hurts stands in the message itself."""
+    assert "Stop it with /capture stop abc234" in root(running()).text
+
+
+def test_an_interrupted_capture_says_what_was_saved_and_how_to_run_it_again() -> None:
+    """Nobody is left guessing after a crash."""
+    story = replace(
+        running(a_result()),
+        state=State.INTERRUPTED,
+        ended_at=AT,
+        reason="capturebot was ended while this capture ran.",
+        saved=(an_artifact("evidence/df.txt"),),
+    )
+
+    text = root(story).text
+
+    assert "⚡ host on app-1: interrupted" in text
+    assert "2 files kept. Run it again: /capture host app-1" in text
+
+
+def test_the_thread_lists_findings_then_files_then_the_receipt() -> None:
+    """Everything that was kept, with its size, and what was masked."""
+    lost = a_result("df", outcome=Outcome.LOST, reason="The connection went.", artifact=None)
+    (reply,) = details(complete(a_result("ps", HOG, masked={"password": 2, "aws-key": 1}), lost))
+
+    assert reply.text.splitlines() == [
+        "Findings",
+        "🔴 java (pid 7) uses 390 % CPU",
+        "",
+        "app-1",
+        "✅ Processes · ps.txt (12 kB) s3://bucket/evidence/ps.txt",
+        "🔌 Disks — connection lost: The connection went.",
+        "",
+        "🙈 3 secrets masked (aws-key, password)",
+        "📦 Everything, with commands and checksums: manifest.json (900 B) s3://bucket/evidence/manifest.json",
+    ]
+
+
+def test_a_link_opens_the_file() -> None:
+    """Where the store has an address for browsers, the name is a link."""
+    artifact = replace(an_artifact(), url="https://files.example/ps.txt")
+    (reply,) = details(running(a_result("ps", artifact=artifact)))
+
+    assert "<https://files.example/ps.txt|ps.txt (12 kB)>" in reply.text
+    assert {"type": "link", "url": "https://files.example/ps.txt", "text": "ps.txt (12 kB)"} in reply.blocks[0][
+        "elements"
+    ][0]["elements"]
+
+
+def test_markup_in_what_a_host_says_stays_text() -> None:
+    """A process called like a mention pings nobody."""
+    hostile = Finding(level=Level.BAD, text="<!channel> & <@U1> *x* \x1b[31m", weight=1.0)
+
+    message = root(complete(a_result("ps", hostile)))
+
+    assert message.text.splitlines()[0] == "🔴 &lt;!channel&gt; &amp; &lt;@U1&gt; *x*  [31m"
+    assert {element["type"] for element in message.blocks[0]["elements"][0]["elements"]} == {"text"}
+
+
+@given(
+    texts=st.lists(st.text(max_size=5000), max_size=50),
+    reason=st.text(max_size=5000),
+    targets=st.integers(min_value=1, max_value=60),
+)
+def test_any_story_fits_into_slacks_limits(texts: Sequence[str], reason: str, targets: int) -> None:
+    """Fifty findings of any text on sixty targets make valid messages of a bounded size."""
+    names = tuple(f"host-{n:02}" for n in range(targets))
+    findings = tuple(Finding(level=Level.WARN, text=text) for text in texts)
+    results = tuple(a_result("ps", *findings, target=name, reason=reason) for name in names)
+    story = replace(complete(*results), capture=a_capture(targets=names), reason=reason)
+
+    for message in (root(story), *details(story)):
+        assert 0 < len(message.text) <= 4000
+        assert check_blocks(list(message.blocks), "message") == []
+        assert json.dumps(message.blocks)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "words"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12 kB"), (5_000_000, "5.0 MB"), (6 * 10**9, "6.0 GB")],
+)
+def test_sizes_read_like_people_say_them(size_bytes: int, words: str) -> None:
+    """Powers of a thousand, two digits."""
+    assert size(size_bytes) == words
+
+
+# --- how it is told ---------------------------------------------------------------------------
+
+
+class Told:
+    """A workspace with one channel, a reporter in it, and a clock that the test moves."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.channel = workspace.add_channel("inc-1042")
+        self.seconds = 0.0
+        self.memory: dict[str, object] = {}
+        self.restart()
+
+    def restart(self, *, later: bool = False) -> None:
+        """A new process, which remembers nothing but what is in *memory*."""
+        client = AsyncWebClient(token=self.workspace.bot_token, base_url=self.workspace.api_url, retry_handlers=[])
+        began = AT + timedelta(hours=1) if later else AT - timedelta(hours=1)
+        self.reporter = SlackThread(client, began=began, clock=lambda: self.seconds)
+
+    def here(self, story: Story) -> Story:
+        """The story in this channel."""
+        return replace(story, capture=replace(story.capture, place=Place(channel=self.channel)))
+
+    async def tell(self, story: Story) -> float | None:
+        """One delivery; returns after how long it wants another."""
+        delivery = await self.reporter.deliver("abc234", [self.here(story)], self.memory)
+        self.memory = dict(delivery.memory)
+        return delivery.again_after_s
+
+    @property
+    def roots(self) -> list[Message]:
+        """The bot's messages in the channel."""
+        return [message for message in self.workspace.messages(self.channel) if message.metadata]
+
+    @property
+    def replies(self) -> list[Message]:
+        """The replies in the first message's thread."""
+        return self.workspace.thread(self.channel, self.roots[0].ts)[1:]
+
+    def count(self, method: str) -> int:
+        """How often a method was called."""
+        return sum(call.method == method for call in self.workspace.calls)
+
+
+@pytest.fixture
+async def told() -> AsyncIterator[Told]:
+    """A reporter in a workspace."""
+    async with Workspace(app=App.from_manifest(yaml.safe_load(MANIFEST.read_text()))) as workspace:
+        yield Told(workspace)
+
+
+async def test_a_capture_is_one_message_edited_in_place(told: Told) -> None:
+    """The end replaces the beginning; details stand in the thread."""
+    await told.tell(running())
+    told.seconds += EDIT_PAUSE_S
+
+    assert await told.tell(complete(a_result("ps", HOG))) is None
+
+    (message,) = told.roots
+    assert message.text.startswith("🔴 java (pid 7)")
+    assert [reply.text.splitlines()[0] for reply in told.replies] == ["Findings"]
+
+
+async def test_what_is_told_already_is_not_sent_again(told: Told) -> None:
+    """A delivery without news calls nothing."""
+    story = complete(a_result("ps", HOG))
+    await told.tell(story)
+    calls = len(told.workspace.calls)
+
+    await told.tell(story)
+
+    assert len(told.workspace.calls) == calls
+
+
+async def test_a_message_is_edited_no_more_than_once_in_its_pause(told: Told) -> None:
+    """A second change too soon is held back, and asked for again."""
+    await told.tell(running())
+
+    held_back_s = await told.tell(running(a_result("ps", HOG)))
+
+    assert held_back_s == pytest.approx(EDIT_PAUSE_S)
+    assert told.count("chat.update") == 0
+    assert told.replies[0].text.startswith("Findings")  # the first finding does not wait for the edit
+
+
+async def test_progress_leaves_edits_for_news(told: Told) -> None:
+    """When edits are short, a changed headline still goes out at once."""
+    await told.tell(running())
+    for n in range(30):
+        told.seconds += EDIT_PAUSE_S
+        step = f"s{n}"
+        await told.tell(running(*(a_result(step, artifact=None) for _ in range(n + 1))))
+    progress_edits = told.count("chat.update")
+    told.seconds += EDIT_PAUSE_S
+
+    assert await told.tell(complete(a_result("ps", HOG))) is None
+    assert progress_edits < 40
+
+
+async def test_after_a_restart_the_message_is_found_again_by_its_mark(told: Told) -> None:
+    """A process that died between posting and remembering does not post twice."""
+    await told.tell(running(a_result("ps", HOG)))
+    told.memory = {}
+    told.restart(later=True)
+
+    await told.tell(complete(a_result("ps", HOG)))
+
+    assert len(told.roots) == 1
+    assert len(told.replies) == 1
+    assert "complete" in told.roots[0].text
+
+
+async def test_after_a_restart_a_reply_is_found_again_though_only_its_parent_was_remembered(told: Told) -> None:
+    """The process died after the reply was posted; what it remembered is older."""
+    await told.tell(running())
+    remembered = told.memory
+    await told.tell(running(a_result("ps", HOG)))
+    told.memory = remembered
+    told.restart(later=True)
+
+    await told.tell(complete(a_result("ps", HOG)))
+
+    assert len(told.roots) == len(told.replies) == 1
+
+
+async def test_an_end_that_could_not_be_remembered_is_not_told_twice(told: Told) -> None:
+    """The journal was away for a moment: the same process is asked again with its older memory."""
+    await told.tell(complete(a_result("ps", HOG)))
+    told.memory = {}
+
+    await told.tell(complete(a_result("ps", HOG)))
+
+    assert len(told.roots) == len(told.replies) == 1
+
+
+async def test_a_post_whose_answer_was_lost_is_not_repeated(told: Told) -> None:
+    """Slack did it and answered 500: the message is looked for before another is posted."""
+    told.workspace.fail_next("chat.postMessage", Fault(status=500, after_work=True))
+    with pytest.raises(DeliveryFailed) as failure:
+        await told.tell(running())
+
+    await told.tell(running())
+
+    assert failure.value.retry_after
+    assert len(told.roots) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after"),
+    [
+        (Fault(status=429, retry_after_s=7), 7.0),
+        (Fault(status=500), 5.0),
+        (Fault(error="internal_error"), 5.0),
+        (Fault(error="invalid_auth"), 60.0),
+        (Fault(error="is_archived"), None),
+        (Fault(error="channel_not_found"), 30.0),
+    ],
+)
+async def test_each_refusal_says_when_to_try_again(told: Told, fault: Fault, retry_after: float | None) -> None:
+    """Retry-After is honoured; what can never work is not tried for ever."""
+    told.workspace.fail_next("chat.postMessage", fault)
+
+    with pytest.raises(DeliveryFailed) as failure:
+        await told.tell(running())
+
+    assert failure.value.retry_after == retry_after
+
+
+async def test_a_public_channel_is_joined_when_it_must_be(told: Told) -> None:
+    """Somebody captured where nobody invited the bot."""
+    told.channel = told.workspace.add_channel("inc-public", members=[])
+
+    await told.tell(running())
+
+    assert len(told.roots) == 1
+
+
+async def test_a_private_channel_asks_for_an_invitation(told: Told) -> None:
+    """The cure is what to type."""
+    told.channel = told.workspace.add_channel("inc-secret", private=True, members=[])
+
+    with pytest.raises(DeliveryFailed) as failure:
+        await told.tell(running())
+
+    assert "/invite" in failure.value.cure
+
+
+async def test_a_deleted_message_is_left_deleted(told: Told) -> None:
+    """People may remove what the bot said; it does not come back."""
+    await told.tell(running())
+    client = AsyncWebClient(token=told.workspace.bot_token, base_url=told.workspace.api_url)
+    await client.chat_delete(channel=told.channel, ts=told.roots[0].ts)
+    told.seconds += EDIT_PAUSE_S
+
+    assert await told.tell(complete(a_result("ps", HOG))) is None
+    assert told.roots == []
+
+
+async def test_unfurling_is_off_and_the_mark_carries_ids_only(told: Told) -> None:
+    """A link in a finding is not fetched by Slack; metadata is readable by every app."""
+    await told.tell(running())
+
+    (post,) = [call for call in told.workspace.calls if call.method == "chat.postMessage"]
+    assert (post.args["unfurl_links"], post.args["unfurl_media"]) == (False, False)
+    assert post.args["metadata"] == {
+        "event_type": "capturebot",
+        "event_payload": {"capture": "abc234", "piece": "root"},
+    }
+
+
+def test_a_capture_from_the_terminal_is_not_told_in_slack() -> None:
+    """Without a place there is no topic."""
+    reporter = SlackThread(AsyncWebClient(), began=AT, clock=lambda: 0.0)
+
+    assert reporter.topic(a_capture(place=None), None) is None
+    assert reporter.topic(a_capture(place=HERE), None) == "abc234"
