@@ -1,0 +1,179 @@
+"""The composition root's workshop: settings into a running bot. Only here and in `cli` are implementations named."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from sqlalchemy import make_url
+
+from bot.alive import SignOfLife
+from bot.desk import Desk
+from bot.errors import JournalError, SecretMissing
+from bot.journal import Journal
+from bot.metrics import Metrics
+from bot.model import Capture, SecretRef
+from bot.plugins import load_insights, load_recipes, make_transports
+from bot.redact import Redactor
+from bot.runner import Runner
+from bot.secrets import Resolver, Secrets
+from bot.settings import Settings
+from bot.stores import Store
+from bot.stores.folder import FolderStore
+from bot.stores.spare import SpareStore
+from bot.tasks import Tasks
+from bot.transports import Transport
+from bot.transports.sshpool import SshPool
+
+SPARE_RESERVE_BYTES = 500_000_000  # of the journal's disk, which nothing that S3 refuses may take
+
+log = structlog.get_logger()
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bot:
+    """Everything that runs, put together."""
+
+    settings: Settings
+    secrets: Secrets
+    journal: Journal
+    desk: Desk
+    metrics: Metrics
+    is_gone: Callable[[str], bool]  # of an owner's name in the journal: its process is dead
+    mask: Callable[[str], str]  # takes known secrets out of a line of the log
+
+
+def background() -> Tasks:
+    """Tasks whose errors are logged."""
+    return Tasks(lambda name, error: log.error("background task died", task=name, exc_info=error))
+
+
+def beside_journal(settings: Settings, ending: str) -> Path | None:
+    """A path next to the journal where that is a file, else None."""
+    journal = make_url(settings.journal)
+    if journal.get_backend_name() != "sqlite" or journal.database in {None, "", ":memory:"}:
+        return None
+    return Path(f"{journal.database}.{ending}")
+
+
+async def open_store(settings: Settings, secrets: Resolver) -> Store:
+    """The store that the settings name. Raises SecretMissing.
+
+    What S3 refuses is kept beside the journal where that is a file; elsewhere there is no place for it.
+    """
+    if settings.s3 is None:
+        return FolderStore(settings.folder or Path("artifacts"))
+    from bot.stores.s3 import S3Store  # its SDK takes as long to import as most of the rest together
+
+    s3: Store = await S3Store.open(settings.s3, secrets)
+    if (folder := beside_journal(settings, "spare")) is None:
+        return s3
+    return SpareStore(s3, FolderStore(folder, reserve_bytes=SPARE_RESERVE_BYTES))
+
+
+@asynccontextmanager
+async def open_transports(secrets: Resolver) -> AsyncIterator[dict[str, Transport]]:
+    """Every transport, on one pool of SSH connections; all are closed at the end."""
+    async with AsyncExitStack() as stack:
+        pool = SshPool(secrets)
+        stack.push_async_callback(pool.close)
+        transports = make_transports(secrets, pool)
+        for transport in transports.values():
+            stack.push_async_callback(transport.close)
+        yield transports
+
+
+@asynccontextmanager
+async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path) -> AsyncIterator[Bot]:
+    """Put a bot together and take it apart again at the end, in the reverse order.
+
+    Raises ConfigError, SecretMissing or JournalError when it cannot be.
+    """
+    recipes = load_recipes(settings)
+    secrets = Secrets(environ, base=base)
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        try:
+            alive = SignOfLife(beside_journal(settings, "alive"))
+        except OSError as error:
+            raise JournalError(
+                f"The journal cannot be opened: {error.filename}: {error.strerror}. Make its folder, for the bot's user."
+            ) from error
+        stack.callback(alive.close)
+        journal = await Journal.open(settings.journal, owner=alive.name)
+        stack.push_async_callback(journal.close)
+        salt = await journal.salt()
+        await _learn(settings, secrets)
+        store = await open_store(settings, secrets)
+        stack.push_async_callback(store.close)
+        transports = await stack.enter_async_context(open_transports(secrets))
+        journal.listeners.append(metrics.observe)
+        runner = Runner(
+            transports=transports,
+            store=store,
+            insights=load_insights(),
+            redactor=_redactors(secrets, salt),
+            emit=journal.append,
+            limits=settings.limits,
+            now=now,
+        )
+        desk = Desk(
+            recipes=recipes,
+            targets=settings.targets,
+            journal=journal,
+            runner=runner,
+            store=store,
+            limits=settings.limits,
+            prefix=settings.s3.prefix if settings.s3 else "",
+            now=now,
+            bring_home=store.bring_home if isinstance(store, SpareStore) else None,
+        )
+        mask = Redactor(secrets.known, salt=salt).text
+        yield Bot(
+            settings=settings,
+            secrets=secrets,
+            journal=journal,
+            desk=desk,
+            metrics=metrics,
+            is_gone=alive.is_gone,
+            mask=mask,
+        )
+
+
+async def _learn(settings: Settings, secrets: Resolver) -> None:
+    """Resolve every secret once: one target's output may show another target's secret, which the redactor must know."""
+    for reference in _references(settings):
+        with suppress(SecretMissing):  # told where it is needed
+            await secrets.resolve(reference)
+
+
+def _references(value: object) -> Iterator[SecretRef]:
+    match value:
+        case SecretRef():
+            yield value
+        case Mapping():
+            for inner in value.values():
+                yield from _references(inner)
+        case _ if is_dataclass(value):
+            for field in fields(value):
+                yield from _references(getattr(value, field.name))
+
+
+def _redactors(secrets: Secrets, salt: bytes) -> Callable[[Capture], Redactor]:
+    def make(capture: Capture) -> Redactor:
+        # The same secret has the same mask all over an incident, and another mask in the next one.
+        own = hmac.digest(salt, (capture.incident or capture.id).encode(), hashlib.sha256)
+        return Redactor(secrets.known, salt=own)
+
+    return make

@@ -1,0 +1,165 @@
+"""`capturebot doctor`: every configured part tried for real, with the cure for what is wrong.
+
+The parts do not wait for each other, and a part that is broken never hides the state of another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.assembly import now, open_store, open_transports
+from bot.errors import JournalError, SecretMissing, UserError
+from bot.journal import Journal
+from bot.logs import open_log
+from bot.model import Target
+from bot.pagerduty.client import PagerDutyClient
+from bot.recipes import nearest
+from bot.redact import Redactor
+from bot.secrets import Secrets
+from bot.settings import PagerDuty, Settings, Slack
+from bot.transports import Transport
+
+SCOPES = {"commands", "chat:write", "channels:join", "channels:history", "groups:history"}  # as in manifest.yml
+PARTS_AT_ONCE = 8
+PART_S = 90.0  # for one part, however long each of its own tries may take
+
+Examination = Callable[[], Awaitable[list[str]]]
+"""Tries a part; returns lines of "ok: …" or "fault: … — cure". May raise SecretMissing or JournalError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that is configured, by the name that it is asked for."""
+
+    name: str
+    examine: Examination
+
+
+async def examine(
+    settings: Settings, *, environ: Mapping[str, str], base: Path, parts: Sequence[str], console: Console
+) -> int:
+    """Print a line for each thing tried; return 0 when nothing is at fault, else 1.
+
+    *parts* are names; none means all. Raises UserError for a part that is not configured.
+    """
+    found = Secrets(environ, base=base)
+    mask = Redactor(found.known, salt=secrets.token_bytes(16)).text
+    open_log(as_json=False, mask=mask, level=logging.ERROR)
+    faults = 0
+    async with AsyncExitStack() as stack:
+        transports = await stack.enter_async_context(open_transports(found))
+        chosen = _chosen(_parts(settings, found, transports), parts)
+        places = asyncio.Semaphore(PARTS_AT_ONCE)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        told = [(part.name, group.create_task(_lines(part, places))) for part in chosen]
+        for name, lines in told:
+            said = await lines
+            console.print(name, style="bold", markup=False)
+            for line in said:
+                fault = line.startswith("fault")
+                faults += fault
+                console.print(f"  {'❌' if fault else '✅'} {mask(line)}", markup=False, highlight=False)
+    return 1 if faults else 0
+
+
+def _parts(settings: Settings, found: Secrets, transports: Mapping[str, Transport]) -> list[Part]:
+    parts = [Part("journal", partial(_journal, settings)), Part("store", partial(_store, settings, found))]
+    if settings.slack:
+        parts.append(Part("slack", partial(_slack, settings.slack, found)))
+    if settings.pagerduty:
+        parts.append(Part("pagerduty", partial(_pagerduty, settings.pagerduty, found)))
+    return parts + [Part(target.name, partial(_target, target, transports)) for target in settings.targets.values()]
+
+
+def _chosen(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
+    known = list(dict.fromkeys(part.name for part in parts))
+    for name in names:
+        if name not in known:
+            close = nearest(name, known)
+            cure = f"Did you mean `{close}`?" if close else f"There are: {', '.join(known)}."
+            raise UserError(f"`{name}` is not configured.", cure=cure)
+    return [part for part in parts if not names or part.name in names]
+
+
+async def _lines(part: Part, places: asyncio.Semaphore) -> list[str]:
+    try:
+        async with places, asyncio.timeout(PART_S):
+            return await part.examine()
+    except (SecretMissing, JournalError) as error:
+        return [f"fault: {error.reason}"]
+    except TimeoutError:
+        return [f"fault: no answer within {PART_S:g} s — check the network to it"]
+
+
+# --- the parts ------------------------------------------------------------------------------------
+
+
+async def _journal(settings: Settings) -> list[str]:
+    journal = await Journal.open(settings.journal, owner="doctor")
+    try:
+        await journal.beat(now())
+        return [f"ok: takes writing, and has {journal.last} events"]
+    finally:
+        await journal.close()
+
+
+async def _store(settings: Settings, found: Secrets) -> list[str]:
+    store = await open_store(settings, found)
+    try:
+        return list(await store.check())
+    finally:
+        await store.close()
+
+
+async def _pagerduty(settings: PagerDuty, found: Secrets) -> list[str]:
+    client = PagerDutyClient(settings, found)
+    try:
+        return await client.check()
+    finally:
+        await client.close()
+
+
+async def _target(target: Target, transports: Mapping[str, Transport]) -> list[str]:
+    ways = {"mysql": bool(target.mysql), "ssh": bool(target.ssh), "local": target.local}
+    return [line for way, there in ways.items() if there for line in await transports[way].check(target)]
+
+
+async def _slack(settings: Slack, found: Secrets) -> list[str]:
+    client = AsyncWebClient(token=await found.resolve(settings.bot_token), base_url=settings.api_url)
+    app_token = await found.resolve(settings.app_token)
+    lines: list[str] = []
+    try:
+        bot = await client.auth_test()
+        lines.append(f"ok: the bot token belongs to {bot.get('user')} in {bot.get('team')}")
+        granted = {scope.strip() for scope in str(bot.headers.get("x-oauth-scopes", "")).split(",")}
+        if missing := sorted(SCOPES - granted):
+            lines.append(f"fault: scopes {', '.join(missing)} are missing — reinstall the app from manifest.yml")
+        await client.apps_connections_open(app_token=app_token)
+        lines.append("ok: the app token opens Socket Mode connections")
+    except SlackApiError as error:
+        lines.append(_refusal(error, of="app token" if lines else "bot token"))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        why = type(error).__name__
+        lines.append(f"fault: {settings.api_url} does not answer ({why}) — check slack.api_url and the network")
+    return lines
+
+
+def _refusal(error: SlackApiError, *, of: str) -> str:
+    status = error.response.status_code
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS or status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"fault: Slack answers {status} to the {of} — try again in a minute"
+    cure = {"bot token": "reinstall the app from manifest.yml", "app token": "make one with connections:write"}[of]
+    return f"fault: Slack refuses the {of} ({error.response.get('error')}) — {cure}"

@@ -1,0 +1,109 @@
+"""Ephemeral answers to `/capture`: help, list, status, refusals. Pure text in Slack's mrkdwn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bot.command import USAGE
+from bot.errors import UserError
+from bot.model import Capture, Parameter, Recipe, Target
+from bot.reporters.slack_message import escape
+from bot.story import Story
+
+TARGETS_LISTED = 60
+
+
+def refusal(error: UserError) -> str:
+    """What is wrong and how to mend it. Names in it came from people and hosts, so they are escaped."""
+    return f"❌ {escape(str(error))}"
+
+
+def started(capture: Capture, *, channel: str) -> str:
+    """What the asker alone sees at once; the story itself follows in the channel."""
+    return (
+        f"🕓 `{capture.id}`: {escape(capture.recipe_title)} on {escape(', '.join(capture.targets))} — "
+        f"{capture.impact.words}. The result comes in <#{channel}>."
+    )
+
+
+def stopping(capture: Capture) -> str:
+    """A stop was asked for; its proof comes in the thread."""
+    return f"✋ Stopping `{capture.id}`. Its thread says when everything on the target has ended."
+
+
+def linked(incident: str, title: str) -> str:
+    """A channel now belongs to an incident."""
+    return (
+        f"🔗 This channel now belongs to PagerDuty incident {escape(incident)}"
+        f"{': ' + escape(title) if title else ''}. Its captures are told in the incident's note."
+    )
+
+
+def help_all(recipes: Mapping[str, Recipe]) -> str:
+    """How `/capture` is used."""
+    lines = [
+        f"*Keep the evidence before it is restarted away*: {USAGE}",
+        *(f"• `{recipe.name}` — {escape(recipe.title)}" for recipe in recipes.values()),
+        "",
+        "`/capture help RECIPE` what one keeps, its parameters and its cost",
+        "`/capture list` recipes and targets · `/capture status` what runs · `/capture stop ID` ends one",
+        "`/capture link INCIDENT` tells this channel's captures in a PagerDuty incident's note",
+    ]
+    return "\n".join(lines)
+
+
+def help_recipe(recipe: Recipe, targets: Iterable[Target]) -> str:
+    """What one recipe keeps, costs and takes."""
+    fitting = [target.name for target in targets if recipe.wants in target.kinds]
+    lines = [
+        f"*{escape(recipe.title)}* (`{recipe.name}`): {escape(' '.join(recipe.about.split()))}",
+        f"Cost: {recipe.impact.words}.",
+        "Keeps: " + "; ".join(escape(step.title) for step in recipe.steps) + ".",
+    ]
+    if recipe.parameters:
+        lines += ["Parameters:", *(f"• {_parameter(parameter)}" for parameter in recipe.parameters)]
+    example = fitting[0] if fitting else "TARGET"
+    lines.append(f"Targets: {_names(fitting)}. Try `/capture {recipe.name} {example}`")
+    return "\n".join(lines)
+
+
+def _parameter(parameter: Parameter) -> str:
+    bounds = ""
+    if parameter.minimum is not None or parameter.maximum is not None:
+        bounds = f", {parameter.minimum} to {parameter.maximum}"
+    if parameter.choices:
+        bounds = ", one of " + ", ".join(parameter.choices)
+    default = f", `{parameter.default}` when left out" if parameter.default != "" else ""
+    return f"`{parameter.name}` {escape(parameter.about)} ({parameter.type}{bounds}{default})"
+
+
+def listing(recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> str:
+    """All recipes with the targets that each fits."""
+    lines = []
+    for recipe in recipes.values():
+        fitting = [target.name for target in targets.values() if recipe.wants in target.kinds]
+        lines.append(f"• `{recipe.name}` — {escape(recipe.title)} · {_names(fitting)}")
+    return "\n".join(lines) or "No recipe is set up."
+
+
+def _names(names: Sequence[str]) -> str:
+    if not names:
+        return "no target is set up for it"
+    more = f" and {len(names) - TARGETS_LISTED} more" if len(names) > TARGETS_LISTED else ""
+    return ", ".join(f"`{name}`" for name in names[:TARGETS_LISTED]) + more
+
+
+def status(stories: Sequence[Story], *, untold: Mapping[str, str]) -> str:
+    """What runs and what ran lately, newest first."""
+    if not stories:
+        return "Nothing was captured yet. `/capture help` says how."
+    lines = []
+    for story in stories:
+        capture = story.capture
+        lines.append(
+            f"{story.state.icon} `{capture.id}` {escape(capture.recipe)} on {escape(', '.join(capture.targets[:3]))}, "
+            f"<!date^{int(capture.at.timestamp())}^{{date_short_pretty}} {{time}}|{capture.at:%Y-%m-%d %H:%M} UTC>: "
+            f"{escape(story.headline)}"
+        )
+    lines += [f"📮 Not told yet ({escape(what)}): {escape(reason)}" for what, reason in untold.items()]
+    return "\n".join(lines)
