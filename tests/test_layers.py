@@ -12,7 +12,7 @@ BOT = Path(__file__).parent.parent / "bot"
 # One row a room, top to bottom; a file may import from the rows above its own and from its own package.
 ROOMS = [
     ["bot"],
-    ["bot.model", "bot.tasks", "bot.logs"],
+    ["bot.model", "bot.tasks", "bot.logs", "bot.alive"],
     ["bot.errors"],
     ["bot.command"],
     ["bot.yamlfile"],

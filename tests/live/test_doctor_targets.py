@@ -1,0 +1,124 @@
+"""`capturebot doctor` against a real sshd and a real MariaDB: what is wrong with a target, and its cure."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from rich.console import Console
+
+from bot.doctor import examine
+from bot.errors import UserError
+from bot.model import MySql, SecretRef, Target, Tls
+from bot.playground.mariadb import PrivateMariaDb, private_mariadb
+from bot.playground.sshd import PrivateSshd, private_sshd
+from bot.settings import Settings
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("own_log"), pytest.mark.asyncio(loop_scope="module")]
+
+PASSWORD = "capture-me-4711"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What targets are made of."""
+
+    sshd: PrivateSshd
+    database: PrivateMariaDb
+    folder: Path
+
+    def mysql(self, **changes: object) -> MySql:
+        """A right way to the database, unless *changes* make it wrong."""
+        right = MySql(
+            host=self.database.host,
+            port=self.database.port,
+            user="capture",
+            password=SecretRef("env:PASSWORD"),
+            tls=Tls.VERIFY,
+            ca=self.database.authority,
+        )
+        return replace(right, **changes)  # type: ignore[arg-type]  # as given by tests
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    """One of each."""
+    folder = tmp_path_factory.mktemp("servers")
+    try:
+        async with AsyncExitStack() as stack:
+            sshd = await stack.enter_async_context(private_sshd(folder / "sshd"))
+            database = await stack.enter_async_context(private_mariadb(folder / "db", tls_names=("127.0.0.1",)))
+            await database.create_observer("capture", PASSWORD)
+            yield Servers(sshd, database, folder)
+    except UserError as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
+
+
+async def said_of(servers: Servers, target: Target, *, password: str = PASSWORD) -> tuple[int, str]:
+    """The exit status, and what the doctor printed of a target."""
+    paper = io.StringIO()
+    settings = Settings(targets={target.name: target}, journal="sqlite://")
+    status = await examine(
+        settings,
+        environ={"PASSWORD": password},
+        base=servers.folder,
+        parts=[target.name],
+        console=Console(file=paper, soft_wrap=True),
+    )
+    return status, paper.getvalue()
+
+
+async def test_a_target_with_every_way_is_healthy(servers: Servers) -> None:
+    """The database through the host as its jump host, and the host itself."""
+    ssh = servers.sshd.ssh
+    target = Target(name="orders-db", mysql=servers.mysql(via=ssh), ssh=ssh)
+
+    status, said = await said_of(servers, target)
+
+    assert status == 0
+    assert "fault" not in said
+    assert said.count("ok:") >= 3
+
+
+async def test_another_host_key_is_a_fault_that_says_where_it_belongs(servers: Servers) -> None:
+    """Nothing was sent to that host: it may be somebody else's."""
+    known_hosts = servers.folder / "known_hosts"
+    other = (servers.sshd.key.parent / "authorized_keys").read_text().strip()
+    known_hosts.write_text(f"[{servers.sshd.host}]:{servers.sshd.port} {other}\n")
+    target = Target(name="app-1", ssh=replace(servers.sshd.ssh, known_hosts=known_hosts))
+
+    status, said = await said_of(servers, target)
+
+    assert status == 1
+    assert str(known_hosts) in said
+    assert "ok:" not in said
+
+
+async def test_a_wrong_password_is_a_fault_without_the_password(servers: Servers) -> None:
+    """It names the account as the server sees it."""
+    status, said = await said_of(servers, Target(name="db", mysql=servers.mysql()), password="wrong-4712")
+
+    assert status == 1
+    assert "capture" in said
+    assert "wrong-4712" not in said
+
+
+async def test_missing_grants_are_mended_by_the_statements_that_are_printed(servers: Servers) -> None:
+    """Run as they stand by whoever may grant."""
+    await servers.database.execute("CREATE OR REPLACE USER newcomer@'%%' IDENTIFIED BY %s", (PASSWORD,))
+    target = Target(name="db", mysql=servers.mysql(user="newcomer"))
+
+    status, said = await said_of(servers, target)
+    grants = re.findall(r"— (GRANT .+)", said)
+    for grant in grants:
+        await servers.database.execute(grant)
+    mended, _ = await said_of(servers, target)
+
+    assert (status, len(grants), mended) == (1, 3, 0)

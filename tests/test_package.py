@@ -1,0 +1,123 @@
+"""What is shipped: every package, every recipe, every built-in registered, the manifest that Slack accepts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bot.cli import _parser
+from bot.doctor import SCOPES
+from bot.recipes import builtin_folder, load_folder
+from bot.schemas import config_schema, recipe_schema
+
+TREE = Path(__file__).parent.parent
+SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", TREE.parent / "shared/reference/schemas"))
+
+# Slack's methods and events in use → the scopes each needs (docs.slack.dev, one page a method).
+SCOPES_OF = {
+    "auth_test": set(),
+    "apps_connections_open": set(),  # needs the app-level token, not a scope of the bot
+    "chat_postMessage": {"chat:write"},
+    "chat_update": {"chat:write"},
+    "conversations_join": {"channels:join"},
+    "conversations_history": {"channels:history", "groups:history"},
+    "conversations_replies": {"channels:history", "groups:history"},
+    "command": {"commands"},
+}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    return tomllib.loads((TREE / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    """manifest.yml."""
+    loaded: dict[str, Any] = yaml.safe_load((TREE / "manifest.yml").read_text())
+    return loaded
+
+
+def test_every_package_is_shipped(project: dict[str, Any]) -> None:
+    """The list is written by hand, because the recipes are mapped into the package."""
+    found = {".".join(path.parent.relative_to(TREE).parts) for path in (TREE / "bot").rglob("__init__.py")}
+
+    assert set(project["tool"]["setuptools"]["packages"]) == found | {"bot.captures"}
+
+
+def test_every_insight_that_a_recipe_names_is_registered(project: dict[str, Any]) -> None:
+    """And every registered one is named by a recipe: nothing ships unused."""
+    named = {step.insight for recipe in load_folder(builtin_folder()).values() for step in recipe.steps}
+
+    assert set(project["project"]["entry-points"]["capturebot.insights"]) == named - {None}
+
+
+def test_the_manifest_is_what_slack_accepts(manifest: dict[str, Any]) -> None:
+    """Checked against Slack's published schema."""
+    version = manifest["_metadata"]["major_version"]
+    path = SCHEMAS / f"manifest.schema.{version}.0.0.json"
+    if not path.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{path} is missing")
+        pytest.skip("Slack's manifest schema is not here; set CAPTUREBOT_SCHEMAS to its folder")
+
+    jsonschema.validate(manifest, json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(("name", "schema"), [("recipe", recipe_schema), ("capturebot", config_schema)])
+def test_the_published_schemas_are_the_loaders_own(name: str, schema: Callable[[], dict[str, Any]]) -> None:
+    """Editors complete what the bot accepts; `capturebot schema` writes these files anew."""
+    published = json.loads((TREE / f"docs/schemas/{name}.schema.json").read_text())
+
+    assert published == schema()
+
+
+def methods_in_use() -> set[str]:
+    """Every method of Slack's client that the bot's own code calls, and the command listener."""
+    methods = set()
+    for path in [*(TREE / "bot/slack").glob("*.py"), TREE / "bot/reporters/slack.py", TREE / "bot/doctor.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and re.match(r"(chat|conversations|auth|apps|users|views)_", node.attr):
+                methods.add(node.attr)
+            if isinstance(node, ast.Attribute) and node.attr == "command" and path.name == "app.py":
+                methods.add("command")
+    return methods
+
+
+def test_the_manifest_asks_for_just_the_scopes_in_use(manifest: dict[str, Any]) -> None:
+    """No method without its scope, no scope without a method."""
+    needed = set().union(*(SCOPES_OF[method] for method in methods_in_use()))
+
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed == SCOPES
+
+
+def test_the_readme_names_every_command() -> None:
+    """The table in the README is the command line's own list."""
+    readme = (TREE / "README.md").read_text()
+    (commands,) = [action.choices for action in _parser()._actions if isinstance(action.choices, dict)]
+
+    assert [name for name in commands if f"`capturebot {name}" not in readme] == []
+
+
+def test_locked_dependencies_carry_hashes_and_no_addresses(project: dict[str, Any]) -> None:
+    """Every requirement is pinned with its hash, and no file names a registry."""
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (TREE / name).read_text()
+        pinned = re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE)
+        wanted = {re.split(r"[><=\[ ]", line)[0].lower() for line in project["project"]["dependencies"]}
+
+        assert "://" not in text
+        assert wanted <= set(pinned)
+        assert len(pinned) == sum(not line.startswith((" ", "#")) for line in text.splitlines() if line)
+        assert text.count("--hash=sha256:") > len(pinned)
