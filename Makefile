@@ -9,7 +9,7 @@ ARGS ?=
 RUN_PROGRAMS := mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench sshd:openssh-server ss:iproute2 ps:procps
 TEST_PROGRAMS := $(RUN_PROGRAMS) chromium:chromium
 
-.PHONY: help run test test-fast check bench lock image clean system-run system-test
+.PHONY: help run test test-fast check scenes bench lock image clean system-run system-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ check: $(INSTALLED) ## style, types, recipes, Dockerfile
 	@$(BIN)/mypy
 	@$(BIN)/capturebot check
 	@$(BIN)/hadolint Dockerfile
+
+scenes: $(INSTALLED) system-run ## break real things and see whether the first line names them (ARGS=host-disk: those that begin so)
+	@$(BIN)/python -m tests.scenes $(ARGS)
 
 bench: $(INSTALLED) system-run ## speed and memory, as ratios against named peers in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)

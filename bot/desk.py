@@ -144,8 +144,12 @@ class Desk:
             return
         left = [underway.capture for underway in self._underway.values()]
         await self._tasks.cancel(self._limits.drain_s)
-        for capture in left:
-            await self._bury(capture, state=State.INTERRUPTED, reason=reason)
+        try:
+            async with asyncio.timeout(self._limits.drain_s):
+                for capture in left:
+                    await self._bury(capture, state=State.INTERRUPTED, reason=reason)
+        except TimeoutError:
+            log.warning("the next start ends what is left", captures=[capture.id for capture in left])
 
     async def wait_for(self, capture_id: str) -> None:
         """Return when a capture of this process has ended."""

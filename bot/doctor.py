@@ -28,6 +28,7 @@ from bot.model import Target
 from bot.pagerduty.client import PagerDutyClient
 from bot.recipes import nearest
 from bot.redact import Redactor
+from bot.reporters.terminal import printable
 from bot.secrets import Secrets
 from bot.settings import PagerDuty, Settings, Slack
 from bot.transports import Transport
@@ -64,14 +65,15 @@ async def examine(
         chosen = _chosen(_parts(settings, found, transports), parts)
         places = asyncio.Semaphore(PARTS_AT_ONCE)
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        told = [(part.name, group.create_task(_lines(part, places))) for part in chosen]
-        for name, lines in told:
-            said = await lines
+        answers = [(part.name, group.create_task(_lines(part, places))) for part in chosen]
+        for name, answer in answers:
+            lines = await answer
             console.print(name, style="bold", markup=False)
-            for line in said:
+            for line in lines:
                 fault = line.startswith("fault")
                 faults += fault
-                console.print(f"  {'❌' if fault else '✅'} {mask(line)}", markup=False, highlight=False)
+                told = printable(mask(line))
+                console.print(f"  {'❌' if fault else '✅'} {told}", markup=False, highlight=False)
     return 1 if faults else 0
 
 

@@ -32,6 +32,7 @@ from sqlalchemy import (
     Text,
     and_,
     create_engine,
+    delete,
     event,
     insert,
     select,
@@ -45,6 +46,7 @@ from bot.model import Accepted, Event, Finished, Linked, capture_of
 from bot.tasks import Tasks
 
 BUSY_TIMEOUT_S = 10  # how long SQLite waits for another process's lock
+OWNERS_KEPT_S = 24 * 3600.0
 BEAT_LATE_S = 40.0  # a process that gave no sign of life for this long is dead
 PAGE_ROWS = 500  # events read at once
 RECENT_CAPTURES = 20  # what `status` looks back on
@@ -101,7 +103,7 @@ _keys = Table(
     "keys", _tables, Column("name", String(64), primary_key=True), Column("value", String(64), nullable=False)
 )
 
-_held = select(_captures.c.id, _captures.c.owner, _owners.c.beat_at).outerjoin(
+_held = select(_captures.c.id, _captures.c.ended, _captures.c.owner, _owners.c.beat_at).outerjoin(
     _owners, _owners.c.name == _captures.c.owner
 )
 
@@ -112,19 +114,14 @@ _event_json: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminat
 class Holder:
     """The process that sees a capture through and tells its story, and when it last said that it lives."""
 
+    capture_id: str
+    ended: bool
     owner: str
     beat_at: datetime
 
     def is_dead(self, now: datetime, is_gone: Callable[[str], bool]) -> bool:
         """Whether *is_gone* knows that the process of that name does not run, or it has been silent for too long."""
         return self.beat_at + timedelta(seconds=BEAT_LATE_S) < now or is_gone(self.owner)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished(Holder):
-    """A capture without an end."""
-
-    capture_id: str
 
 
 class Journal:
@@ -238,17 +235,15 @@ class Journal:
             query = query.where(_captures.c.channel == channel)
         return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
 
-    async def unfinished(self) -> list[Unfinished]:
-        """The captures that have no end yet, oldest first."""
+    async def unfinished(self) -> list[Holder]:
+        """Who holds the captures that have no end yet, oldest capture first."""
         query = _held.where(~_captures.c.ended).order_by(_captures.c.seq)
-        rows = await self._do(lambda connection: connection.execute(query).all())
-        return [Unfinished(capture_id=row.id, owner=row.owner, beat_at=_moment(row.beat_at)) for row in rows]
+        return [_holder(row) for row in await self._do(lambda connection: connection.execute(query).all())]
 
     async def holder(self, capture_id: str) -> Holder:
         """Who accepted a capture, or took it over."""
         query = _held.where(_captures.c.id == capture_id)
-        row = await self._do(lambda connection: connection.execute(query).one())
-        return Holder(owner=row.owner, beat_at=_moment(row.beat_at))
+        return _holder(await self._do(lambda connection: connection.execute(query).one()))
 
     async def of_incident(self, incident: str) -> list[str]:
         """The ids of an incident's captures, oldest first: its own, and those of channels linked to it."""
@@ -314,6 +309,9 @@ class Journal:
 
     def _prepare(self, connection: Connection) -> int:
         _tables.create_all(connection)
+        now = datetime.now(UTC)
+        connection.execute(delete(_owners).where(_owners.c.beat_at < now.timestamp() - OWNERS_KEPT_S))
+        self._beat(connection, now)
         return self._newest(connection)
 
     def _newest(self, connection: Connection) -> int:
@@ -367,8 +365,9 @@ def _put(connection: Connection, table: Table, row: Mapping[str, Any], *, key: t
         connection.execute(insert(table).values(**row))
 
 
-def _moment(seconds: float | None) -> datetime:
-    return datetime.fromtimestamp(seconds or 0, UTC)
+def _holder(row: Any) -> Holder:
+    beat_at = datetime.fromtimestamp(row.beat_at or 0, UTC)  # an owner that is not known any more is long dead
+    return Holder(capture_id=row.id, ended=row.ended, owner=row.owner, beat_at=beat_at)
 
 
 def _harden_sqlite(connection: Any, _record: object) -> None:

@@ -12,15 +12,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from time import thread_time
 
 from bot.errors import StepFailed
 from bot.insights import HEAD_BYTES, header
 from bot.model import Outcome, Step
-from bot.redact import RedactionStream
+from bot.redact import BLOCK_BYTES, RedactionStream
 from bot.transports import Execution
 
 # The target ends a step at its limit by itself; this much later the bot stops waiting for it to.
 GRACE_S = 15.0
+SPARSE_S = 0.002  # BLOCK_BYTES are redacted sooner where secrets are rare, and may take thirty times as long where not
 START_S = 120.0  # more than any transport takes to say that it cannot start a step
 
 
@@ -64,13 +67,14 @@ class StepStream:
         self._execution: Execution | None = None
         self._starting: asyncio.Timeout | None = None
         self._stop_asked = asyncio.Event()
+        self._sparse = False  # of secrets
 
     async def stop(self, outcome: Outcome, reason: str) -> None:
         """End the step on its target; what came until then, and what it says on dying, is kept."""
         if not self._stop_asked.is_set():
             self._end(outcome, reason)
             self._stop_asked.set()
-            if self._starting is not None:
+            if self._starting is not None and not self._starting.expired():
                 self._starting.reschedule(asyncio.get_running_loop().time())  # a start that is broken off cleans up
             elif self._execution is not None:
                 self.stop_proof = await self._execution.stop() or self.stop_proof
@@ -79,10 +83,18 @@ class StepStream:
         """Yield redacted output until the step ends, a limit strikes or somebody stops it."""
         async with aclosing(self._samples()) as samples:
             async for raw in samples:
-                if clean := self.redaction.feed(raw):
+                blocks = [raw[at : at + BLOCK_BYTES] for at in range(0, len(raw), BLOCK_BYTES)]
+                if clean := b"".join([await self._redacted(partial(self.redaction.feed, block)) for block in blocks]):
                     yield self._keep(clean)
-        if clean := self.redaction.finish():
+        if clean := await self._redacted(self.redaction.finish):
             yield self._keep(clean)
+
+    async def _redacted(self, redact: Callable[[], bytes]) -> bytes:
+        """Call *redact* here once its last result came quickly, as it does where secrets are rare; else in a thread."""
+        clean, took_s = _timed(redact) if self._sparse else await asyncio.to_thread(_timed, redact)
+        if clean:
+            self._sparse = took_s < SPARSE_S
+        return clean
 
     async def _samples(self) -> AsyncGenerator[bytes, None]:
         sampling = self._step.sampling
@@ -179,3 +191,8 @@ class StepStream:
                 await self._stop_asked.wait()
         except TimeoutError:
             return
+
+
+def _timed(redact: Callable[[], bytes]) -> tuple[bytes, float]:
+    began = thread_time()
+    return redact(), thread_time() - began

@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 
 from bot.errors import StoreError
-from bot.journal import Journal, Unfinished
+from bot.journal import Holder, Journal
 from bot.model import Accepted, Artifact, Capture, Finished, Moved, State, StepFinished
 from bot.runner import ending, manifest_of
 from bot.stores import Store
@@ -22,7 +22,7 @@ BEAT_S = 10.0  # between two signs of life in the journal, and between two looks
 TIDY_S = 60.0  # between two tries to bring home what waits for the store
 
 INTERRUPTED = "capturebot was ended while this capture ran."
-UNWRITTEN = "capturebot's journal could not be written while this capture ran."
+UNWRITTEN = "How this capture ended was not written down: capturebot's journal could not be used then."
 
 log = structlog.get_logger()
 
@@ -105,7 +105,7 @@ class Recovery:
             await self._store.sweep(prefix)
             self._unswept.discard(prefix)
 
-    async def _end(self, unfinished: Unfinished, is_gone: Callable[[str], bool]) -> bool:
+    async def _end(self, unfinished: Holder, is_gone: Callable[[str], bool]) -> bool:
         mine = unfinished.owner == self._journal.owner
         if self._runs(unfinished.capture_id) or not (mine or unfinished.is_dead(self._now(), is_gone)):
             return False

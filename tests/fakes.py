@@ -228,15 +228,13 @@ class MemoryStore:
         self.swept.append(prefix)
         return tuple(self._artifact(key) for key in sorted(self.objects) if key.startswith(prefix))
 
-    async def find(self, key: str) -> Artifact | None:
-        self._must_be_here()
-        return self._artifact(key) if key in self.objects else None
-
     def _must_be_here(self) -> None:
         if self.away:
             raise StoreError("The store is away.")
 
     async def read(self, key: str) -> bytes:
+        if key not in self.objects:
+            raise StoreError(f"There is no {key}.")
         return self.objects[key]
 
     async def keys(self) -> tuple[str, ...]:

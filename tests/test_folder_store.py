@@ -289,9 +289,25 @@ async def test_what_waits_in_a_folder_can_be_taken_out(root: Path) -> None:
     await store.remove("one/a/b.txt")
 
     assert await store.keys() == ("one/c.txt",)
-    assert await store.find("one/a/b.txt") is None
     assert not (root / "one" / "a").exists()
-    assert (await store.sweep("one/"))[0] == await store.find("one/c.txt")
+    assert [artifact.key for artifact in await store.sweep("one/")] == ["one/c.txt"]
+
+
+async def test_taking_out_does_not_get_into_the_way_of_putting_in(root: Path) -> None:
+    """A folder that is empty for a moment may go away under a file that is about to be made in it."""
+    store = FolderStore(root)
+
+    async def in_and_out(number: int) -> None:
+        for n in range(20):
+            key = f"one/two/{number}-{n}.txt"
+            await store.put(key, once(b"x"))
+            await store.remove(key)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(in_and_out(number))
+
+    assert await store.keys() == ()
 
 
 async def test_only_one_process_takes_things_out(root: Path) -> None:

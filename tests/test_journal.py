@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -196,6 +196,33 @@ async def test_a_dead_owner_is_inherited_once(journal: Journal) -> None:
     assert not await journal.claim("abc234", "me")
 
     assert (await journal.holder("abc234")).owner == "heir"
+
+
+async def test_a_process_is_known_to_live_as_soon_as_it_has_opened_the_journal(tmp_path: Path) -> None:
+    """What it takes over in its first moments is not taken for a dead one's."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    one = await Journal.open(url, owner="one")
+    await one.append(accepted(a_capture()))
+    two = await Journal.open(url, owner="two")
+
+    await two.claim("abc234", "one")
+
+    assert not (await one.holder("abc234")).is_dead(datetime.now(UTC), lambda _: False)
+    await one.close()
+    await two.close()
+
+
+async def test_owners_are_not_kept_for_ever(tmp_path: Path) -> None:
+    """An owner that is not known any more is dead."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    old = await Journal.open(url, owner="old")
+    await old.append(accepted(a_capture(at=AT - timedelta(days=3650))))
+
+    new = await Journal.open(url, owner="new")
+
+    assert (await new.holder("abc234")).beat_at.year == 1970
+    await old.close()
+    await new.close()
 
 
 async def test_a_process_that_says_goodbye_is_known_to_be_dead_at_once(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import yaml
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Desk
-from bot.errors import DeliveryFailed
+from bot.errors import DeliveryFailed, UserError
 from bot.journal import Journal
 from bot.model import Refused, State, Target, TargetKind
 from bot.playground.workspace import Answer, App, Fault, Workspace
@@ -102,7 +102,8 @@ async def room(script: Script) -> AsyncIterator[Room]:
         finally:
             await sockets.close()
             for one in desk.underway:
-                await desk.stop(one.capture.id, one.capture.who)
+                with suppress(UserError):  # it ended meanwhile
+                    await desk.stop(one.capture.id, one.capture.who)
             await desk.drain()
             await journal.close()
 

@@ -99,7 +99,7 @@ async def test_what_the_store_refuses_lies_whole_on_the_own_disk_and_says_so(
     assert artifact.trouble == "The store is away. It is kept on capturebot's own disk until the store takes it."
     assert artifact.url.startswith("file://")
     assert artifact.sha256 == hashlib.sha256(PIECE * count).hexdigest()
-    assert await folder.find(KEY)
+    assert await folder.keys() == (KEY,)
 
 
 async def test_what_cannot_be_repeated_is_refused_with_the_stores_reason(folder: FolderStore) -> None:
@@ -209,6 +209,23 @@ async def test_a_move_that_was_broken_off_is_done_again_and_makes_no_second_obje
 
     assert list(homes.told) == list(primary.objects) == [KEY]
     assert await folder.keys() == ()
+
+
+async def test_a_store_that_shows_nothing_is_moved_to_all_the_same(folder: FolderStore) -> None:
+    """Credentials that may only write are enough."""
+
+    class WriteOnly(FickleStore):
+        async def sweep(self, prefix: str) -> tuple[Artifact, ...]:
+            raise StoreError("Access denied.")
+
+    primary, homes = WriteOnly(), Homes()
+    store = SpareStore(primary, folder)
+    await store.put(KEY, once(b"x"))
+    primary.away = False
+
+    await store.bring_home(homes)
+
+    assert primary.objects == {KEY: b"x"}
 
 
 async def test_another_object_of_the_same_key_is_not_overwritten(folder: FolderStore) -> None:

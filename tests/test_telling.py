@@ -197,3 +197,26 @@ async def test_a_story_has_one_teller_and_a_dead_tellers_stories_are_inherited(t
     await teller.close()
     for journal in (mine, other):
         await journal.close()
+
+
+async def test_a_dead_tellers_capture_is_given_its_end_before_it_is_inherited(tmp_path: Path) -> None:
+    """Whoever looks for the dead ends it, and tells it then."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    mine, other = [await Journal.open(url, owner=owner) for owner in ("me", "other")]
+    await mine.remember("slack", "", 0, {})
+    await other.append(accepted(a_capture()))
+    slack = Said("slack")
+    teller = Teller(mine, [slack], is_gone=lambda owner: owner == "other", look_s=0.01)
+    await teller.start()
+    assert await teller.settle(5)
+    holder = (await mine.holder("abc234")).owner
+
+    await mine.claim("abc234", "other")
+    await mine.append(END)
+
+    assert holder == "other"
+    assert await teller.settle(5)
+    assert slack.states("abc234") == ["complete"]
+    await teller.close()
+    for journal in (mine, other):
+        await journal.close()

@@ -46,7 +46,7 @@ def _process(row: dict[str, str]) -> Iterator[Finding]:
         return
     kind, name = max(KINDS, key=lambda each: words.number(row.get(each[0])))
     most = words.number(row.get(kind))
-    folder = f" in {words.clean(row.get('folder', ''))}" if kind == "files" and row.get("folder") else ""
+    folder = f" in {words.clean(row.get('folder', ''), PATH_CHARS)}" if kind == "files" and row.get("folder") else ""
     who = f"{words.clean(row.get('process', '?'))} (pid {words.clean(row.get('pid', '?'))}, user {words.clean(row.get('user', '?'))})"
     text = f"{who} has {words.count(opened)} of {words.count(limit)} files open, {words.count(most)} of them {name}{folder}"
     level = Level.BAD if opened / limit >= LIMIT_BAD else Level.WARN

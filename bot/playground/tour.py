@@ -49,9 +49,7 @@ async def tour(*, folder: Path | None, port: int, once: bool) -> int:
         place.chmod(0o711)  # started by root, the database has a user of its own, who must get through
     try:
         async with AsyncExitStack() as stack:
-            faults = await _until(stop, _show(stack, place, port, console))
-            if faults == [] and not once:
-                console.print("Type `/capture help` in it. Ctrl-C ends everything and removes the folder.")
+            faults = await _until(stop, _show(stack, place, port, console, once=once))
             if faults is not None and not once:
                 await stop.wait()
             if stop.is_set():
@@ -75,7 +73,7 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     return None if working.cancelled() else working.result()
 
 
-async def _show(stack: AsyncExitStack, place: Path, port: int, console: Console) -> list[str]:
+async def _show(stack: AsyncExitStack, place: Path, port: int, console: Console, *, once: bool) -> list[str]:
     """Start everything on *stack*, take a capture and show it; returns what is wrong with it."""
     console.print(f"Starting a Slack workspace, S3, PagerDuty, a database and a host under {place} …", markup=False)
     here = await stack.enter_async_context(estate(place, port=port))
@@ -96,7 +94,9 @@ async def _show(stack: AsyncExitStack, place: Path, port: int, console: Console)
         console.print(f"✗ {fault}", style="red", markup=False)
     if not faults:
         console.print("\n✓ The capture is complete; thread, objects with their checksums and note were read back.")
-    console.print(f"\nThe page: [bold]{here.workspace.page_url}[/]   (also on a phone's width)")
+    if not once:
+        console.print(f"\nThe page: [bold]{here.workspace.page_url}[/]   (also on a phone's width)")
+        console.print("Type `/capture help` in it. Ctrl-C ends everything.")
     return faults
 
 

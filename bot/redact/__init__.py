@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from bot.redact.finder import Finder
 from bot.redact.known import literals
-from bot.redact.stream import RedactionStream
+from bot.redact.stream import BLOCK_BYTES, RedactionStream
 
-__all__ = ["RedactionStream", "Redactor"]
+__all__ = ["BLOCK_BYTES", "RedactionStream", "Redactor"]
 
 
 class Redactor:

@@ -20,7 +20,7 @@ from collections import Counter
 from bot.redact.finder import INNER_BYTES, MASK_DIGITS, Finder
 from bot.redact.judge import LOOK_BACK_BYTES
 
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 64 * 1024
 WINDOW_BYTES = 64 * 1024
 SLACK_BYTES = 128  # a value that ends this near to the end of what has come may go on
 

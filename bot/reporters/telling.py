@@ -52,7 +52,8 @@ class Teller:
             holder = await journal.holder(capture_id)
             if holder.owner == journal.owner:
                 return None
-            if holder.is_dead(now(), is_gone) and await journal.claim(capture_id, holder.owner):
+            # One without an end is first given that, by whoever then is its holder.
+            if holder.ended and holder.is_dead(now(), is_gone) and await journal.claim(capture_id, holder.owner):
                 return None
             return holder.owner
 
@@ -203,7 +204,7 @@ class _Voice:
                     async with asyncio.timeout(again.after_s - self._reporter.pause_s):
                         await news.wait()
         # No await since the last look at the news: whoever comes now starts a new worker.
-        del self._dirty[topic]
+        del self._dirty[topic], self._incidents[topic]
         await self._rest()
 
     async def _deliver(self, topic: str) -> _Again | None:

@@ -93,8 +93,12 @@ def _title(story: Story, target: str, step: str) -> str:
 
 
 def _line(text: str, style: str = "") -> Text:
-    # What a host calls its processes must not move the cursor or paint the screen of whoever reads it.
-    return Text("".join(c if c.isprintable() or c == "\n" else " " for c in text), style=style)
+    return Text(printable(text), style=style)
+
+
+def printable(text: str) -> str:
+    """Text that cannot move the cursor or paint the screen of whoever reads it, whatever a host calls its processes."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def story_json(story: Story) -> str:

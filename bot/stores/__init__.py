@@ -32,9 +32,6 @@ class Store(Protocol):
         reading a few hundred megabytes, else are "". Raises StoreError.
         """
 
-    async def find(self, key: str) -> Artifact | None:
-        """The artifact under *key*, with its checksum as in `sweep`; None where there is none. Raises StoreError."""
-
     async def read(self, key: str) -> bytes:
         """Return an object of at most 16 MiB whole (manifests, checks). Raises StoreError."""
 

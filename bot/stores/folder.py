@@ -29,6 +29,7 @@ LISTED = 10_000  # files that a sweep looks at
 CLOSE_S = 10.0  # within this an unfinished file is gone, unless the disk hangs
 LOW_BYTES = 1_000_000_000  # of free space, below which `check` complains
 PART = ".part"  # how the hidden names of unfinished files end
+OPEN_TRIES = 10
 LOCK, CHECK = ".lock", ".check"  # beside the artifacts
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -74,11 +75,6 @@ class FolderStore:
         checked(f"{prefix}any")
         found = await self._run(lambda: list(islice(self._whole(prefix), LISTED)))
         return tuple(sorted(found, key=lambda artifact: artifact.key))
-
-    async def find(self, key: str) -> Artifact | None:
-        """See `bot.stores.Store.find`."""
-        path = self._root / checked(key)
-        return await self._run(lambda: self._measured(path) if path.is_file() else None)
 
     async def read(self, key: str) -> bytes:
         """See `bot.stores.Store.read`."""
@@ -200,9 +196,15 @@ class _Part:
         folder = self._path.parent
         if not folder.resolve().is_relative_to(self._root.resolve()):
             raise StoreError(f"{folder} leads out of {self._root} by a symbolic link. Remove the link.")
-        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        for tries_left in range(OPEN_TRIES)[::-1]:
+            try:
+                for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+                    missing.mkdir(mode=0o700, exist_ok=True)
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                break
+            except FileNotFoundError:  # `remove` took the folder away while it was still empty
+                if not tries_left:
+                    raise
         fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def write(self, block: io.BytesIO) -> None:

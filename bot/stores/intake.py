@@ -6,9 +6,6 @@ import hashlib
 import io
 from collections.abc import AsyncIterator
 
-# Calls of the hash cost more than they do below this size.
-HASHED_AT_ONCE_BYTES = 256 * 1024
-
 
 class Intake:
     """Reads *chunks* once, and only as far as blocks are asked for."""
@@ -31,15 +28,11 @@ class Intake:
         Raises what *chunks* raises; the bytes of the block that was under way are lost then.
         """
         block = io.BytesIO()
-        filled = hashed = 0
-        while filled < size_bytes and await self._more():
-            piece = self._rest[: size_bytes - filled]
-            self._rest = self._rest[len(piece) :]
-            filled += block.write(piece)
-            if filled - hashed >= HASHED_AT_ONCE_BYTES or filled == size_bytes:
-                self._count(block, hashed)
-                hashed = filled
-        self._count(block, hashed)
+        while (room := size_bytes - block.tell()) and await self._more():
+            piece, self._rest = self._rest[:room], self._rest[room:]
+            block.write(piece)
+            self._hash.update(piece)
+            self.size_bytes += len(piece)
         block.seek(0)
         return block
 
@@ -50,12 +43,6 @@ class Intake:
             except StopAsyncIteration:
                 self.ended = True
         return bool(self._rest)
-
-    def _count(self, block: io.BytesIO, start: int) -> None:
-        # A view, not a slice: no byte is copied to be hashed.
-        with block.getbuffer() as view, view[start:] as fresh:
-            self._hash.update(fresh)
-            self.size_bytes += len(fresh)
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:

@@ -78,14 +78,6 @@ class S3Store:
             ]
         return tuple(sorted(swept, key=lambda artifact: artifact.key))
 
-    async def find(self, key: str) -> Artifact | None:
-        """See `bot.stores.Store.find`."""
-        head = await self._head(checked(key))
-        if head is None:
-            return None
-        size_bytes = int(head["ContentLength"])
-        return self._artifact(key, size_bytes, await self._sum_of(key, size_bytes, head))
-
     async def read(self, key: str) -> bytes:
         """See `bot.stores.Store.read`."""
         return await self._bucket.fetch(checked(key), limit_bytes=READ_BYTES)
@@ -181,14 +173,11 @@ class S3Store:
     async def _checksum(self, name: str, size_bytes: int) -> str:
         try:
             head = await self._head(name)
-            return await self._sum_of(name, size_bytes, head) if head else ""
+            if head is None or (known := head["Metadata"].get(SHA256)) is None:
+                return await self._bucket.digest(name, size_bytes) if head and size_bytes <= HASHED_BYTES else ""
+            return str(known)
         except StoreError:
             return ""  # the object is listed, and so reported, without it
-
-    async def _sum_of(self, name: str, size_bytes: int, head: dict[str, Any]) -> str:
-        if known := head["Metadata"].get(SHA256):
-            return str(known)
-        return await self._bucket.digest(name, size_bytes) if size_bytes <= HASHED_BYTES else ""
 
     async def _list(self, operation: str, field: str, prefix: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

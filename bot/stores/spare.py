@@ -118,15 +118,12 @@ class SpareStore:
         both = waiting | {artifact.key: artifact for artifact in await self._primary.sweep(prefix)}
         return tuple(both[key] for key in sorted(both))
 
-    async def find(self, key: str) -> Artifact | None:
-        """See `bot.stores.Store.find`; what waits in the spare is found first, as it is near."""
-        if waiting := await self._spare.find(key):
-            return replace(waiting, trouble=WAITS)
-        return await self._primary.find(key)
-
     async def read(self, key: str) -> bytes:
-        """See `bot.stores.Store.read`."""
-        return await (self._spare if await self._spare.find(key) else self._primary).read(key)
+        """See `bot.stores.Store.read`; the spare is asked first, as it is near."""
+        try:
+            return await self._spare.read(key)
+        except StoreError:
+            return await self._primary.read(key)
 
     async def check(self) -> list[str]:
         """See `bot.stores.Store.check`, of both."""
@@ -145,10 +142,14 @@ class SpareStore:
         await self._spare.close()
 
     async def _move(self, key: str) -> Artifact:
-        """Put one artifact into the primary, unless an interrupted move did it already."""
-        if there := await self._primary.find(key):
+        """Put one artifact into the primary, unless an interrupted move did it already; what that left open is aborted."""
+        try:
+            found = await self._primary.sweep(key)
+        except StoreError:
+            found = ()  # credentials that may only write see nothing; a store that is away says so in a moment
+        for there in found:
             async with aclosing(self._spare.chunks(key)) as chunks:
-                if await _is_same(there, chunks):
+                if there.key == key and await _is_same(there, chunks):
                     return there
         kind = "application/json" if key.endswith(".json") else "text/plain; charset=utf-8"
         async with aclosing(self._spare.chunks(key)) as chunks:

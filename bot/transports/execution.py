@@ -18,6 +18,7 @@ from bot.transports import STOP_TIMEOUT_S, shell
 
 STDERR_BYTES = 64 * 1024  # kept of a program's stderr, its end
 BUFFER_BYTES = 1024 * 1024  # read ahead of a slow store, besides the carrier's own window
+CHUNK_BYTES = 256 * 1024  # what is done with each piece on its way costs more than to put pieces together
 ANSWER_BYTES = 64 * 1024  # of a short question to a host
 LEAVE_TIMEOUT_S = 1.0  # for a host to close what we closed
 CLOCK_SLACK_S = 0.5  # between the host's clock and ours when a time limit is recognised
@@ -96,20 +97,29 @@ class Pipe:
             self.remark.set_result([])
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield stdout as it comes."""
+        """Yield stdout as it comes, in pieces of about CHUNK_BYTES where much came."""
         while True:
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                self._buffered_bytes -= len(chunk)
-                yield chunk
-            if self._paused and self.source:
+            if self._chunks:
+                yield self._next_chunk()
+            elif self._paused and self.source:
+                # This delivers at once all that was held back. asyncssh opens its whole window again with the first
+                # piece of that; would the rest be paused anew, what it holds back would grow with every round.
+                self.source.resume_reading()
                 self._paused = False
-                self.source.resume_reading()  # delivers at once what was held back
             elif self.closed.is_set():
                 return
             else:
                 self._wanted.clear()
                 await self._wanted.wait()
+
+    def _next_chunk(self) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while self._chunks and size < CHUNK_BYTES:
+            pieces.append(self._chunks.popleft())
+            size += len(pieces[-1])
+        self._buffered_bytes -= size
+        return b"".join(pieces)
 
     @property
     def stderr(self) -> bytes:

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 BLOCK_BYTES = 4 * 1024 * 1024
-_WORDS = "checkout cart orders payment shipping search login session worker queue cache index report export".split()
+_WORDS = ("checkout", "cart", "orders", "payment", "shipping", "search", "login", "session", "worker", "queue", "cache")
 
 
 def block(size_bytes: int = BLOCK_BYTES) -> bytes:
@@ -51,7 +51,7 @@ def _line(draw: random.Random, second: int) -> str:
         return (
             f"2026-11-22T{clock}.{number % 1000:03}Z {draw.choice(('INFO', 'INFO', 'DEBUG', 'WARN'))} "
             f"[{word}-{number % 16}] com.example.{word}.{other.title()}Handler - {other} {number} handled in "
-            f"{number % 977} ms, user_id={number * 7}, trace={draw.getrandbits(64):016x}"
+            f"{number % 977} ms, user_id={number * 7}, trace={draw.getrandbits(128):032x}"
         )
     if kind < 9:
         return f"Nov 22 {clock} app-{number % 9} systemd[1]: {word}.service: Scheduled restart job, counter is at {number}."

@@ -10,7 +10,7 @@ at an exact place of what it writes to the journal, which it watches through SQL
 - ``{"before": "slack", "nth": 1}``: what that reporter remembers of such a capture is about to be
   written. Slack has its messages by then, and nobody knows; ``slack reply``: one in the thread, too.
 
-For each bot its pid is printed, and its exit status (negative: the signal) when it is dead.
+For each bot its pid is printed, and once more with its exit status (negative: the signal) when it is dead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,13 +88,21 @@ def live(job: dict[str, Any]) -> int:
     return cli.main(["--config", job["config"], "serve"])
 
 
+def report_dead(*_: object) -> None:
+    """Print the pid and the exit status of every bot that died."""
+    with suppress(ChildProcessError):  # none is left
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            os.write(1, f"{found[0]} {os.waitstatus_to_exitcode(found[1])}\n".encode())
+
+
 def main() -> None:
-    """Raise one bot after the other."""
+    """Raise a bot for each line."""
+    signal.signal(signal.SIGCHLD, report_dead)
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os._exit(live(json.loads(line)))
-        print(pid, flush=True)  # noqa: T201  the answer to whoever asked
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)  # noqa: T201
+        os.write(1, f"{pid}\n".encode())
 
 
 if __name__ == "__main__":

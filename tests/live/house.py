@@ -9,6 +9,7 @@ import re
 import signal
 import sqlite3
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -334,20 +335,30 @@ class Nursery:
         assert process.stdin
         assert process.stdout
         self._stdin, self._stdout = process.stdin, process.stdout
+        self._turn = asyncio.Lock()
+        self._births: asyncio.Queue[int] = asyncio.Queue()
+        self._deaths: defaultdict[int, asyncio.Future[int]] = defaultdict(asyncio.get_running_loop().create_future)
+
+    async def listen(self) -> None:
+        """Hear of births and deaths, for ever."""
+        async for line in self._stdout:
+            pid, *status = map(int, line.split())
+            if status:
+                self._deaths[pid].set_result(status[0])
+            else:
+                self._births.put_nowait(pid)
 
     async def raise_bot(self, here: House, plug: dict[str, Any]) -> int:
         """Start a bot; its pid."""
         job = {"config": str(here.config), "environ": here.environ, "plug": plug, "log": str(here.folder / "bot.log")}
-        self._stdin.write(json.dumps(job).encode() + b"\n")
-        return await self._answer()
+        async with self._turn, asyncio.timeout(READY_S):
+            self._stdin.write(json.dumps(job).encode() + b"\n")
+            return await self._births.get()
 
-    async def funeral(self) -> int:
-        """Wait for the bot's death; its exit status."""
-        return await self._answer()
-
-    async def _answer(self) -> int:
+    async def funeral(self, pid: int) -> int:
+        """Wait for a bot's death; its exit status."""
         async with asyncio.timeout(GOODBYE_S):
-            return int(await self._stdout.readline())
+            return await self._deaths[pid]
 
 
 @asynccontextmanager
@@ -357,9 +368,12 @@ async def nursery() -> AsyncIterator[Nursery]:
         sys.executable, "-m", "tests.live.dying_bot",
         cwd=MANIFEST.parent, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    made = Nursery(process)
+    listening = asyncio.get_running_loop().create_task(made.listen())
     try:
-        yield Nursery(process)
+        yield made
     finally:
+        listening.cancel()
         for child in psutil.Process(process.pid).children():
             child.kill()
         process.kill()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.house import EVENTS, READY_S, TOLD_S, House, World, house, leftovers, nursery, serving, until, worlds
+from tests.live.house import EVENTS, READY_S, TOLD_S, Nursery, World, house, leftovers, nursery, serving, until, worlds
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -25,16 +25,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def pull(world: World, name: str, plugs: Sequence[dict[str, Any]]) -> House:
+async def pull(world: World, name: str, bots: Nursery, plugs: Sequence[dict[str, Any]]) -> None:
     """Let bots die one after the other; each tells first what the one before it left untold."""
-    async with house(world, name) as here, nursery() as bots:
+    async with house(world, name) as here:
         for plug in plugs:
-            await bots.raise_bot(here, plug)
+            pid = await bots.raise_bot(here, plug)
             await here.connected(1)
             if here.cases:
                 await here.settle(here.cases[-1])
             case = await here.take()
-            assert await bots.funeral() == -signal.SIGKILL, plug
+            assert await bots.funeral(pid) == -signal.SIGKILL, plug
             assert here.has(case, "accepted")
             await here.connected(0)
         # The last bot lives, tells the last death, takes a whole capture and leaves in order.
@@ -47,13 +47,12 @@ async def pull(world: World, name: str, plugs: Sequence[dict[str, Any]]) -> Hous
         assert here.has(whole, "finished")
         assert len(here.event_types(whole)) == EVENTS
         os.kill(pid, signal.SIGTERM)
-        assert await bots.funeral() == 0
+        assert await bots.funeral(pid) == 0
 
         states = [await here.check(case) for case in here.cases]
         assert states[-1] == "complete"
         assert await here.open_uploads() == []
         await until(lambda: not leftovers(here.cases), READY_S, "the end of the steps' processes")
-        return here
 
 
 async def test_whenever_the_plug_is_pulled_the_story_is_told_once_and_to_a_true_end(world: World) -> None:
@@ -64,9 +63,9 @@ async def test_whenever_the_plug_is_pulled_the_story_is_told_once_and_to_a_true_
     plugs += [{"before": "note_written", "nth": n} for n in (1, 2)]
     plugs += [{"before": "finished"}]
 
-    async with asyncio.TaskGroup() as group:
+    async with nursery() as bots, asyncio.TaskGroup() as group:
         for chain in range(CHAINS):
-            group.create_task(pull(world, f"chain-{chain}", plugs[chain::CHAINS]))
+            group.create_task(pull(world, f"chain-{chain}", bots, plugs[chain::CHAINS]))
 
 
 async def test_a_shutdown_ends_what_runs_and_tells_it_before_it_leaves(world: World) -> None:

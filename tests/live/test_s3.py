@@ -225,8 +225,6 @@ async def test_the_sweep_leaves_whole_objects_and_no_open_uploads(server: Server
         ("one/b.txt", 1),
     ]
     assert swept[0].sha256 == sum_of(PART_BYTES + 1)
-    assert await server.store.find("one/a.txt") == swept[0]
-    assert await server.store.find("one/c.txt") is None
     assert swept[1].sha256 == hashlib.sha256(b"b").hexdigest()
     assert await server.open_uploads() == ["two/running.txt"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import pytest
 import pytest_asyncio
 import yaml
@@ -127,6 +130,7 @@ def lay_out(here: Estate) -> None:
     }
     here.environ["WRONG_PASSWORD"] = "not-the-password-4711"
     config["recipes"] = ["mine"]
+    config["web"] = f"127.0.0.1:{free_port()}"
     here.config.write_text(yaml.safe_dump(config))
     (here.folder / "mine").mkdir()
     planted = b"\n".join(one.text for one in corpus())
@@ -144,6 +148,14 @@ def lay_out(here: Estate) -> None:
     }
     for name, how in steps.items():
         (here.folder / f"mine/{name}.yml").write_text(yaml.safe_dump({**HEAD, "steps": [{**STEP, "id": name, **how}]}))
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @asynccontextmanager
@@ -235,6 +247,18 @@ async def test_the_first_line_names_whoever_loads_the_database(scene: Scene) -> 
     assert "from 127.0.0.1" not in without[0]
 
 
+async def test_the_platform_sees_health_readiness_and_counts(scene: Scene) -> None:
+    """Over HTTP, as it is configured."""
+    await scene.capture("quick here")
+
+    web = yaml.safe_load(scene.here.config.read_text())["web"]
+    async with httpx.AsyncClient(base_url=f"http://{web}") as platform:
+        answers = {path: await platform.get(path) for path in ("/healthz", "/readyz", "/metrics")}
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)
+    assert 'capturebot_captures_accepted_total{recipe="quick"}' in answers["/metrics"].text
+    assert 'capturebot_captures_ended_total{state="complete"}' in answers["/metrics"].text
+
+
 # --- targets that are not well ----------------------------------------------------------------
 
 
@@ -254,6 +278,20 @@ async def test_a_target_that_cannot_be_reached_says_why(scene: Scene, asked: str
     assert thread[0].startswith("❌ Nothing could be captured: ")
     assert reason in thread[0].splitlines()[0]
     assert "4711" not in "".join(thread)
+
+
+async def test_a_database_that_hangs_is_given_up(scene: Scene) -> None:
+    """It takes connections and says nothing; that is told, and the capture ends."""
+    database = scene.here.database
+    assert database
+    os.kill(database.pid, signal.SIGSTOP)
+    try:
+        thread = await scene.capture("db orders-db")
+    finally:
+        os.kill(database.pid, signal.SIGCONT)
+
+    assert thread[0].startswith("❌ Nothing could be captured: orders-db ")
+    assert "within" in thread[0].splitlines()[0]
 
 
 async def test_a_sick_target_does_not_hold_up_the_healthy_one(scene: Scene) -> None:

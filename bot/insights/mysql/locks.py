@@ -130,7 +130,9 @@ def _holder(
     for row in held:
         if row.get("lock_status") == "GRANTED" and _object(row) in wanted and row.get("thread") not in waiting:
             return row
-    older = (row for row in transactions if words.number(row.get("age_s")) >= longest_s)
+    older = (
+        row for row in transactions if words.number(row.get("age_s")) + 1 > longest_s
+    )  # its age is in whole seconds
     return next(
         (row for row in older if row.get("thread") not in waiting and row.get("trx_state") != "LOCK WAIT"), None
     )
