@@ -8,8 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from bot.logs import QUIET
+
+settings.register_profile("capturebot", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("capturebot")
 
 
 @pytest.fixture

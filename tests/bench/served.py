@@ -18,7 +18,7 @@ from bot.playground.objects import Objects
 from bot.playground.pagerduty import PagerDutyStandIn
 from bot.playground.s3 import PrivateS3, private_s3
 from bot.playground.sshd import PrivateSshd, private_sshd
-from bot.playground.workspace import Message, Workspace
+from bot.playground.workspace import Limits, Message, Workspace
 
 ENDS = tuple(state.icon for state in State if state.ended)
 
@@ -40,9 +40,9 @@ class Served:
         self.channels += 1
         return self.workspace.add_channel(f"bench-{self.channels}")
 
-    async def capture(self, command: str, *, within_s: float) -> list[Event]:
+    async def capture(self, command: str, *, within_s: float, channel: str = "") -> list[Event]:
         """Type *command* in a channel of its own, wait for the told end, and return the capture's events."""
-        channel = self.new_channel()
+        channel = channel or self.new_channel()
         answer = await self.workspace.command(channel, self.user, command)
         assert answer.acked_after_s is not None, answer.error
         await self.workspace.wait_for(lambda: self.root(channel, ended=True), within_s)
@@ -59,7 +59,12 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    folder: Path, recipes: Mapping[str, Mapping[str, Any]], *, hosts: int = 1, limits: Mapping[str, int] | None = None
+    folder: Path,
+    recipes: Mapping[str, Mapping[str, Any]],
+    *,
+    hosts: int = 1,
+    limits: Mapping[str, int] | None = None,
+    slack: Limits | None = None,
 ) -> AsyncIterator[Served]:
     """Run `capturebot serve` with *recipes*, the target `host` (over SSH) and `here-1` to `here-N` (this machine)."""
     folder.mkdir()
@@ -68,7 +73,7 @@ async def served(
     async with AsyncExitStack() as stack:
         s3 = await stack.enter_async_context(private_s3(folder / "s3"))
         host = await stack.enter_async_context(private_sshd(folder / "sshd"))
-        workspace = await stack.enter_async_context(Workspace())
+        workspace = await stack.enter_async_context(Workspace(limits=slack))
         pagerduty = await stack.enter_async_context(PagerDutyStandIn(sender=SENDER))
         objects = await stack.enter_async_context(Objects.of(s3))
         estate = Estate(folder=folder, workspace=workspace, s3=s3, pagerduty=pagerduty, objects=objects)
