@@ -83,9 +83,9 @@ class StepStream:
         """Yield redacted output until the step ends, a limit strikes or somebody stops it."""
         async with aclosing(self._samples()) as samples:
             async for raw in samples:
-                blocks = [raw[at : at + BLOCK_BYTES] for at in range(0, len(raw), BLOCK_BYTES)]
-                if clean := b"".join([await self._redacted(partial(self.redaction.feed, block)) for block in blocks]):
-                    yield self._keep(clean)
+                for at in range(0, len(raw), BLOCK_BYTES):
+                    if clean := await self._redacted(partial(self.redaction.feed, raw[at : at + BLOCK_BYTES])):
+                        yield self._keep(clean)
         if clean := await self._redacted(self.redaction.finish):
             yield self._keep(clean)
 

@@ -3,6 +3,8 @@
 # What `ps` calls %CPU is an average over a process's life, and hides what began a minute ago.
 set -u
 
+word() { tr -d '\n' 2>/dev/null <"$1" | tr -c '[:print:]' '?'; } # one that cannot break a table
+
 section() { printf '### %s at=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%S.%6N+00:00)"; }
 
 # Processes that end at once are in no list. What they used is added to their parent when it waits for them:
@@ -11,8 +13,8 @@ ended_children() {
   awk '{print "clock", $1}' /proc/uptime
   awk '$1 == "processes" {print "started", $2}' /proc/stat
   # After the name, which may hold anything: state is the first field, cutime and cstime are the 14th and 15th.
-  printf '%s\0' /proc/[0-9]*/stat | xargs -0 cat 2>/dev/null |
-    awk '/^[0-9]+ \(.*\) [A-Za-z] / {pid = $1; sub(/.*\) /, ""); if ($14 + $15 > 0) print pid, $14 + $15}'
+  printf '%s\0' /proc/[0-9]*/stat | xargs -0 grep -sH '' |
+    awk '/\) [A-Za-z] [0-9]/ {split($0, path, "/"); sub(/.*\) /, ""); if ($14 + $15 > 0) print path[3], $14 + $15}'
 }
 
 section cores
@@ -51,6 +53,6 @@ printf 'pid\tpercent\tuser\tprocess\n'
 printf '%s\n' "$starters" | while read -r pid percent; do
   case $pid in *[!0-9]* | '') continue ;; esac
   user=$(stat -c %U "/proc/$pid" 2>/dev/null) || continue
-  printf '%s\t%.0f\t%s\t%s\n' "$pid" "$percent" "$user" "$(tr -d '\n' <"/proc/$pid/comm" 2>/dev/null | tr -c '[:print:]' '?')"
+  printf '%s\t%.0f\t%s\t%s\n' "$pid" "$percent" "$user" "$(word "/proc/$pid/comm")"
 done
 exit 0

@@ -2,7 +2,7 @@
 # Open files by process against its limit, and space that deleted but open files hold.
 set -u
 
-word() { tr -d '\n' <"$1" 2>/dev/null | tr -c '[:print:]' '?'; } # one that cannot break a table
+word() { tr -d '\n' 2>/dev/null <"$1" | tr -c '[:print:]' '?'; } # one that cannot break a table
 
 section() { printf '### %s at=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%S.%6N+00:00)"; }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# What work waits for: load, pressure, and threads that the kernel does not let go.
+# What work waits for: load, pressure, threads that the kernel does not let go; and zombies.
 set -u
+
+word() { tr -d '\n' 2>/dev/null <"$1" | tr -c '[:print:]' '?'; } # one that cannot break a table
 
 section() { printf '### %s at=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%S.%6N+00:00)"; }
 
@@ -37,6 +39,6 @@ printf 'zombies\tpid\tuser\tprocess\n'
 ps -eo stat,ppid --no-headers | awk '$1 ~ /^Z/ {left[$2]++} END {for (pid in left) print left[pid], pid}' | sort -rn | head -n 10 |
   while read -r left pid; do
     user=$(stat -c %U "/proc/$pid" 2>/dev/null) || continue
-    printf '%s\t%s\t%s\t%s\n' "$left" "$pid" "$user" "$(tr -d '\n' <"/proc/$pid/comm" | tr -c '[:print:]' '?')"
+    printf '%s\t%s\t%s\t%s\n' "$left" "$pid" "$user" "$(word "/proc/$pid/comm")"
   done
 exit 0

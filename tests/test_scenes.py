@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenes import scenes
-from tests.stage import Broken, Played, Scene
+from tests.stage import Broken, Need, Played, Scene
 from tests.stage.line import fault
-from tests.stage.theatre import Theatre
+from tests.stage.needs import calm
+from tests.stage.theatre import Theatre, judged
 
 HOG = "report (pid 17, user nobody) uses 1,182.5 % CPU of 12 cores and has for 4 s"
 
@@ -61,17 +63,31 @@ def test_a_scene_is_found_under_a_name_of_its_recipe() -> None:
         assert re.fullmatch(r"[A-Z].*\.", each.broken)
 
 
-def test_a_scene_whose_needs_are_not_met_is_not_run() -> None:
-    """The reason is told, and nothing is started for it."""
-    lacking = Scene(
+def lacking(*needs: Need) -> Scene:
+    """A scene that breaks nothing, with needs."""
+    return Scene(
         name="host-x",
         broken="X.",
         recipe="host",
         stage=lambda _folder: nullcontext(Broken(line="never")),
-        needs=(str, lambda: "there is no X here"),
+        needs=needs,
     )
 
+
+def test_a_scene_whose_needs_are_not_met_is_not_run() -> None:
+    """The reason is told, and nothing is started for it."""
     with Theatre() as theatre:
-        played = theatre.play(lacking)
+        played = theatre.play(lacking(str, lambda: "there is no X here"))
 
     assert played == Played(scene="host-x", not_run="there is no X here")
+
+
+def test_a_wrong_line_on_a_machine_that_others_took_is_not_held_against_a_scene() -> None:
+    """But only where the scene wants the machine for itself, and only a wrong one."""
+    wrong = Played(scene="host-x", line="Load is 40 on 2 cores", fault="expected: never", strangers=0.83)
+    right = replace(wrong, fault="")
+
+    assert judged(lacking(calm), wrong).not_run == "other programs took 83% of this machine's CPU time meanwhile"
+    assert judged(lacking(calm), right) == right
+    assert judged(lacking(calm), replace(wrong, strangers=0.1)).fault
+    assert judged(lacking(), wrong) == wrong

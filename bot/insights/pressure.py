@@ -62,13 +62,14 @@ def _blocked(looks: list[Section]) -> Iterator[Finding]:
     seen = [{row.get("tid", ""): row for row in look.rows()} for look in looks]
     if len(seen) < 2:
         return
-    stuck = [row for tid, row in seen[-1].items() if all(tid in look for look in seen)]
-    still = [row for row in stuck if _hangs(row, seen[0][row.get("tid", "")])]
+    pairs = [(row, seen[0][tid]) for tid, row in seen[-1].items() if all(tid in look for look in seen)]
+    still = [row for row, before in pairs if not _ran(row, before) and not _is_kernels(row)]
+    stuck = [row for row, before in pairs if _ran(row, before) or not _is_kernels(row)]
     if not still and len(stuck) < BLOCKED_THREADS:
         return
     pids = Counter(row.get("pid", "?") for row in still or stuck)
     (pid, threads), *others = pids.most_common()
-    lead = next(row for row in stuck if row.get("pid", "?") == pid)
+    lead = next(row for row in still or stuck if row.get("pid", "?") == pid)
     who = f"{words.clean(lead.get('process', '?'))} (pid {words.clean(pid)}, user {words.clean(lead.get('user', '?'))})"
     hangs = "hangs" if threads == 1 else f"hangs with {threads} threads"
     text = f"{who} {hangs} in the kernel (state D) for 2 s and more, in {words.clean(lead.get('in', '?'))}"
@@ -79,10 +80,14 @@ def _blocked(looks: list[Section]) -> Iterator[Finding]:
     yield Finding(level=Level.WARN, text=text, weight=weight, evidence=words.evidence(*lines))
 
 
-def _hangs(now: Mapping[str, str], before: Mapping[str, str]) -> bool:
-    """Whether a thread of a program has not run since an earlier look; threads of the kernel rest like that."""
-    ran = now.get("switches", "") != before.get("switches", "")
-    return not ran and now.get("switches", "").isdigit() and KERNEL_THREADS not in {now.get("parent"), now.get("pid")}
+def _ran(now: Mapping[str, str], before: Mapping[str, str]) -> bool:
+    """Whether a thread has run since an earlier look; where that cannot be seen, it may have."""
+    return now.get("switches") != before.get("switches") or not now.get("switches", "").isdigit()
+
+
+def _is_kernels(row: Mapping[str, str]) -> bool:
+    """Whether a thread is the kernel's own; drivers rest in state D."""
+    return KERNEL_THREADS in {row.get("parent"), row.get("pid")}
 
 
 def _zombies(rows: list[dict[str, str]]) -> Iterator[Finding]:

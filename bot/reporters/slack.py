@@ -110,7 +110,8 @@ class SlackThread:
                 await self._edit(story.capture, known, piece, message)
             known.told[piece] = digest
             known.edited[piece] = self._clock()
-        known.headline = story.headline
+        if not held_back:  # else it stays news until it is told
+            known.headline = story.headline
         return min(held_back, default=None)
 
     # --- pacing -------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ def main(names: Sequence[str]) -> int:
                 live.update(_table(played, playing=one), refresh=True)
                 played.append(theatre.play(one))
         live.update(_table(played), refresh=True)
+    if not console.is_terminal:
+        console.line()
     console.print(_summary(played))
     return 1 if any(one.fault for one in played) else 0
 

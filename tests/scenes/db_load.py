@@ -98,9 +98,9 @@ async def long_report(folder: Path) -> AsyncIterator[Broken]:
         )
 
 
-@scene("db-connections", "Nearly all connections are taken by one application.", recipe="db", needs=(MARIADB,))
+@scene("db-connections", "An application has opened connections until few are left.", recipe="db", needs=(MARIADB,))
 async def connections(folder: Path) -> AsyncIterator[Broken]:
-    """58 of 62, each hardly used."""
+    """57 of 62, each hardly used."""
     async with database(folder, options=("--max-connections=62",)) as orders, orders.clients("shop", 57, _rest):
         yield orders.broken(
             "<58..62> of 62 connections are in use: shop from 127.0.0.1 holds 57, <40..57> of them idle"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ CREATE TABLE orders.orders (
   REPEAT('x', 80) AS note FROM orders.seq_1_to_20000"""
 
 Cursor = Any  # aiomysql ships no types
-Work = Callable[[Cursor], Awaitable[None]]
+Work = Callable[[Cursor], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +85,17 @@ class Database:
     async def clients(self, user: str, count: int, work: Work) -> AsyncIterator[None]:
         """Have *count* connections of a new account each do *work* until the context ends; yields once all are connected."""
         await self.account(user)
-        tasks = Tasks(lambda _name, _error: None)
+        errors: list[BaseException] = []
+        tasks = Tasks(lambda _name, error: errors.append(error))
         async with AsyncExitStack() as stack:
             cursors = [await stack.enter_async_context(self.session(user)) for _ in range(count)]
             for number, cursor in enumerate(cursors):
-                tasks.start(_as_coroutine(work, cursor), name=f"{user} {number}")
+                tasks.start(work(cursor), name=f"{user} {number}")
             try:
                 yield
             finally:
                 await tasks.cancel(END_S)
-
-
-async def _as_coroutine(work: Work, cursor: Cursor) -> None:
-    await work(cursor)
+        assert not errors, f"{user} could not do its work: {errors[0]}"
 
 
 @asynccontextmanager

@@ -40,8 +40,6 @@ async def _capture(scene: Scene, broken: Broken, folder: Path) -> Played:
     settings = replace(load(config), journal="sqlite://")  # in memory, which a file cannot ask for
     async with assemble(settings, environ=broken.environ, base=folder) as bot:
         open_log(as_json=False, mask=bot.mask, level=logging.WARNING)
-        watch = _Watch(broken.line, clock=asyncio.get_running_loop().time)
-        bot.journal.listeners.append(watch.hear)
         trigger = Trigger(
             recipe=scene.recipe,
             targets=(TARGET,),
@@ -51,6 +49,8 @@ async def _capture(scene: Scene, broken: Broken, folder: Path) -> Played:
             at=now(),
         )
         meter = Meter()
+        watch = _Watch(broken.line, clock=asyncio.get_running_loop().time)
+        bot.journal.listeners.append(watch.hear)
         capture = await bot.desk.accept(trigger)
         assert capture is not None
         await bot.desk.wait_for(capture.id)
