@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -31,7 +33,7 @@ from bot.model import (
     StepStarted,
     Target,
 )
-from bot.pipeline import Allowance, StepStream
+from bot.pipeline import SPARSE_S, Allowance, StepStream
 from bot.redact import Redactor
 from bot.runner import Job, Runner
 from bot.settings import Limits
@@ -410,3 +412,39 @@ def test_no_limit_is_ever_exceeded(pieces: list[bytes], limit: int, allowance: i
 
     assert came == given_in_all[: min(limit, allowance)]
     assert cut == (len(given_in_all) > min(limit, allowance))
+
+
+class Slow:
+    """Redacts nothing, and says in which threads it was called; slowly as long as there is an x."""
+
+    def __init__(self) -> None:
+        self.masked: dict[str, int] = {}
+        self.beside: list[bool] = []
+
+    def feed(self, data: bytes) -> bytes:
+        self.beside.append(threading.current_thread() is not threading.main_thread())
+        began = thread_time()
+        while b"x" in data and thread_time() - began < 2 * SPARSE_S:
+            pass
+        return data
+
+    def finish(self) -> bytes:
+        return self.feed(b".")
+
+
+async def test_text_full_of_secrets_is_redacted_beside_the_loop() -> None:
+    """What takes long must not keep an acknowledgement waiting; what does not is done where it is."""
+    transport = ScriptedTransport({"ps": Script(pieces=(b"x", b"xx", b"o", b"oo"))})
+    redaction = Slow()
+    stream = StepStream(
+        a_step(),
+        lambda: transport.start(HOST, a_step(), capture_id="abc234"),
+        redaction=redaction,  # type: ignore[arg-type]  # see above
+        allowance=Allowance(1000),
+        now=lambda: AT,
+    )
+
+    came = [chunk async for chunk in stream.chunks()]
+
+    assert came == [b"x", b"xx", b"o", b"oo", b"."]
+    assert redaction.beside == [True, True, True, False, False]

@@ -249,6 +249,23 @@ async def test_progress_leaves_edits_for_news(told: Told) -> None:
     assert progress_edits < 40
 
 
+async def test_news_that_had_to_wait_for_their_turn_stay_news(told: Told) -> None:
+    """After the pause they go out, though edits are short by then."""
+    await told.tell(running(a_result("ps", HOG)))
+    for n in range(8):
+        told.seconds += EDIT_PAUSE_S
+        hog = replace(HOG, text=f"java (pid {n}) uses 390 % CPU")
+        await told.tell(running(a_result("ps", hog)))
+
+    held_back_s = await told.tell(running(a_result("ps", replace(HOG, text="the disk is full"))))
+    told.seconds += EDIT_PAUSE_S
+    again_s = await told.tell(running(a_result("ps", replace(HOG, text="the disk is full"))))
+
+    assert held_back_s == pytest.approx(EDIT_PAUSE_S)
+    assert again_s is None
+    assert "the disk is full" in told.replies[0].text
+
+
 async def test_after_a_restart_the_message_is_found_again_by_its_mark(told: Told) -> None:
     """A process that died between posting and remembering does not post twice."""
     await told.tell(running(a_result("ps", HOG)))

@@ -232,6 +232,22 @@ async def test_a_step_that_nobody_reads_holds_little_memory_and_can_be_stopped(h
     assert len(kept.output) <= BUFFER_BYTES + WINDOW_BYTES + 64 * 1024
 
 
+async def test_a_step_that_is_read_slowly_holds_little_memory(host: Bench) -> None:
+    """However often the reader comes back, the host sends no more than the buffers take."""
+    execution = await start(host.ssh, host.target, a_run("cat", "/dev/zero", timeout_s=60))
+    output = execution.output()
+    for _ in range(20):
+        read_bytes = 0
+        while read_bytes < BUFFER_BYTES:
+            read_bytes += len(await anext(output))
+        await asyncio.sleep(0.05)  # enough for several times as much
+
+    await execution.stop()
+    kept = await keep_rest(output)
+
+    assert len(kept.output) <= BUFFER_BYTES + 2 * WINDOW_BYTES + 64 * 1024
+
+
 async def test_endless_complaints_are_bounded(host: Bench) -> None:
     """Of stderr the end is kept, however much there was."""
     kept = await host.keep(a_script("yes complaint | head -c 20000000 >&2; echo last >&2"))
