@@ -198,19 +198,18 @@ def _limited(rows: Iterable[Mapping[str, str]]) -> Iterator[Finding]:
     for row in rows:
         limit, used = words.number(row.get("limit_kb")), words.number(row.get("used_kb"))
         share = used / limit if limit else 0.0
-        if share < LIMIT_SHARE:
-            continue
         pid, held = row.get("pid", ""), words.number(row.get("rss_kb"))
+        if share < LIMIT_SHARE or not pid:  # where no process is, none can be killed
+            continue
         who = (
             f"{words.clean(row.get('process', '?'))} (pid {words.clean(pid)}, user {words.clean(row.get('user', '?'))})"
         )
         group = f"control group {words.clean(row.get('group', '') or '/')}"
         full = f"{words.size(used * 1024)} of {words.size(limit * 1024)} used"
-        if pid and held >= HOLDER_SHARE * used:
+        if held >= HOLDER_SHARE * used:
             text = f"{who} is near its memory limit: {full} ({group})"
         else:
-            most = f"; {who} holds most, {words.size(held * 1024)}" if pid else ""
-            text = f"The {group} is near its memory limit: {full}{most}"
+            text = f"The {group} is near its memory limit: {full}; {who} holds most, {words.size(held * 1024)}"
         level = Level.BAD if share >= BAD_LIMIT_SHARE else Level.WARN
         yield Finding(
             level=level, text=text, weight=min(share, 1.0) * 0.8, evidence=words.evidence(" ".join(row.values()))

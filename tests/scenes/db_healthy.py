@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.stage import NOTHING, Broken, scene
 from tests.stage.database import ROWS, Cursor, database
-from tests.stage.needs import calm, programs
+from tests.stage.needs import programs
 
 MARIADB = programs(mariadbd="mariadb-server-core")
 WARM_S = 1.0
@@ -51,7 +51,7 @@ async def idle(folder: Path) -> AsyncIterator[Broken]:
         yield orders.broken(NOTHING)
 
 
-@scene("db-web-shop", "Nothing: a web shop on an ordinary day.", recipe="db", needs=(MARIADB, calm))
+@scene("db-web-shop", "Nothing: a web shop on an ordinary day.", recipe="db", needs=(MARIADB,))
 async def web_shop(folder: Path) -> AsyncIterator[Broken]:
     """A pool of 15 connections that rest between requests, about 200 statements a second."""
     async with database(folder) as orders, orders.clients("shop", 15, _shop):
@@ -59,9 +59,7 @@ async def web_shop(folder: Path) -> AsyncIterator[Broken]:
         yield orders.broken(NOTHING)
 
 
-@scene(
-    "db-mixed", "Nothing: an import, a small report and some readers side by side.", recipe="db", needs=(MARIADB, calm)
-)
+@scene("db-mixed", "Nothing: an import, a small report and some readers side by side.", recipe="db", needs=(MARIADB,))
 async def mixed(folder: Path) -> AsyncIterator[Broken]:
     """Three applications, none of which is in the others' way."""
     async with (

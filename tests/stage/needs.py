@@ -12,7 +12,7 @@ from tests.stage.cgroups import root_of
 from tests.stage.machine import impossible
 from tests.stage.systemd import SYSTEMD
 
-CALM_WAIT_S = 20.0  # for others to finish what they are doing
+CALM_WAIT_S = 30.0  # for others to finish what they are doing
 CALM_LOAD = 2.7  # per core, over the last minute
 CALM_PRESSURE = {"memory": 10.0, "io": 25.0}  # % of the last ten seconds in which some work stood still
 CALM_SHARE = 0.5  # of the processors; strangers that took more may be why a scene went wrong
@@ -48,17 +48,23 @@ def systemd() -> str:
     return "" if root_of() else "there is no cgroup file system of version 2 for systemd"
 
 
-def calm() -> str:
-    """Others that leave the machine alone enough; waits CALM_WAIT_S for it.
+class _Calm:
+    """Others that leave the machine alone enough; waits for it, CALM_WAIT_S for all scenes together.
 
     A private machine goes before them (see `machine.SHARES`), but shares load, pressure and kernel with them.
     """
-    ends = time.monotonic() + CALM_WAIT_S
-    while reason := _busy():
-        if time.monotonic() > ends:
-            return reason
-        time.sleep(LOOK_S)
-    return ""
+
+    def __init__(self) -> None:
+        self._patience_s = CALM_WAIT_S
+
+    def __call__(self) -> str:
+        while (reason := _busy()) and self._patience_s > 0:
+            self._patience_s -= LOOK_S
+            time.sleep(LOOK_S)
+        return reason
+
+
+calm = _Calm()
 
 
 def _busy() -> str:
