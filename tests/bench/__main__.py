@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ BENCHMARKS = ("acks", "findings", "redaction", "storing")
 ROOM_BYTES = 6 * 1024**3  # of disk
 MEMORY_BYTES = 12 * 1024**3  # with so much free, the files may lie in memory
 IN_MEMORY = Path("/dev/shm")
+TERMINATED = 128 + signal.SIGTERM
 
 
 def main(names: Sequence[str]) -> int:
@@ -34,12 +36,22 @@ def main(names: Sequence[str]) -> int:
         began = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="capturebot-bench-", dir=_place()))
         try:
-            figures[name] = asyncio.run(importlib.import_module(f"tests.bench.{name}").measure(folder))
+            figures[name] = asyncio.run(_measure(name, folder))
+        except asyncio.CancelledError:
+            return TERMINATED
         finally:
             shutil.rmtree(folder)
         console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
     console.print(_table(figures))
     return 1 if any(figure.met is False for each in figures.values() for figure in each) else 0
+
+
+async def _measure(name: str, folder: Path) -> list[Figure]:
+    """Run one; a SIGTERM ends it as Ctrl-C does, with its servers."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    figures: list[Figure] = await importlib.import_module(f"tests.bench.{name}").measure(folder)
+    return figures
 
 
 def _place() -> Path | None:
