@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -381,7 +381,12 @@ async def test_a_capture_that_is_stopped_keeps_what_came_and_leaves_nothing(clas
         running = group.create_task(bench.run(pid=pid, every=10))
 
         def ours() -> dict[int, str]:
-            return {each.pid: each.name() for each in me.children(recursive=True) if each.pid != pid}
+            found = {}
+            for each in me.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):  # it ended while we looked
+                    found[each.pid] = each.name()
+            found.pop(pid, None)
+            return found
 
         assert await until(lambda: "sleep" in ours().values())
         started = ours()
