@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 ARGS ?=
+# Compiled tests are kept for the next run, also where the environment says otherwise: compiling them takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # Debian packages by the program that needs them. mariadb-server-core starts no service of its own.
 RUN_PROGRAMS := mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench sshd:openssh-server ss:iproute2 ps:procps
 TEST_PROGRAMS := $(RUN_PROGRAMS) chromium:chromium
@@ -18,10 +20,10 @@ run: $(INSTALLED) system-run ## the playground: a local Slack with a real databa
 	@$(BIN)/capturebot playground $(ARGS)
 
 test: $(INSTALLED) system-test ## all tests, those on real servers included
-	@$(BIN)/pytest -q --cov --cov-report=term:skip-covered $(ARGS)
+	@sh .ci/tests $(BIN)/pytest $(ARGS)
 
 test-fast: $(INSTALLED) ## the tests that need no server
-	@$(BIN)/pytest -q -m "not live" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not live" $(ARGS)
 
 check: $(INSTALLED) ## style, types, recipes, Dockerfile
 	@$(BIN)/ruff format --check --quiet . || { echo "Run '$(BIN)/ruff format .'"; exit 1; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ from hypothesis import settings
 
 from bot.logs import QUIET
 
-settings.register_profile("capturebot", deadline=None)  # a busy machine is no fault of the code
+# A busy machine is no fault of the code. CI looks longer than a person who waits for the tests.
+settings.register_profile("capturebot", deadline=None, max_examples=100 if os.environ.get("CI") else 30)
 settings.load_profile("capturebot")
 
 
