@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 ARGS ?=
+SCENE ?=
 # Compiled tests are kept for the next run, also where the environment says otherwise: compiling them takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 # Debian packages by the program that needs them. mariadb-server-core starts no service of its own.
@@ -16,8 +17,8 @@ TEST_PROGRAMS := $(RUN_PROGRAMS) chromium:chromium
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: $(INSTALLED) system-run ## the playground: a local Slack with a real database to capture (ARGS=--once ends by itself)
-	@$(BIN)/capturebot playground $(ARGS)
+run: $(INSTALLED) system-run ## the playground: a local Slack with a real database to capture (ARGS=--once ends by itself, SCENE=NAME breaks something else)
+	@$(if $(SCENE),$(BIN)/python -m tests.stage.show $(SCENE),$(BIN)/capturebot playground) $(ARGS)
 
 test: $(INSTALLED) system-test ## all tests, those on real servers included
 	@sh .ci/tests $(BIN)/pytest $(ARGS)

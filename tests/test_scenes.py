@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.scenes import scenes
+from tests.scenes import listing, scenes
 from tests.stage import Broken, Need, Played, Scene
 from tests.stage.line import fault
 from tests.stage.needs import calm
 from tests.stage.theatre import Theatre, judged
 
+TREE = Path(__file__).parent.parent
 HOG = "report (pid 17, user nobody) uses 1,182.5 % CPU of 12 cores and has for 4 s"
 
 
@@ -61,6 +63,11 @@ def test_a_scene_is_found_under_a_name_of_its_recipe() -> None:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name)
         assert name.startswith(f"{each.recipe}-")
         assert re.fullmatch(r"[A-Z].*\.", each.broken)
+
+
+def test_the_list_that_the_playgrounds_page_shows_is_true() -> None:
+    """Make it anew with `python -m tests.scenes --list >docs/scenes.json`."""
+    assert (TREE / "docs" / "scenes.json").read_text() == listing()
 
 
 def lacking(*needs: Need) -> Scene:

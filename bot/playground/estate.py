@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from bot.errors import UserError
+from bot.playground import scenes
 from bot.playground.mariadb import PrivateMariaDb, private_mariadb
 from bot.playground.objects import Objects
 from bot.playground.pagerduty import PagerDutyStandIn
@@ -60,13 +61,18 @@ class Estate:
 
 
 @asynccontextmanager
-async def estate(folder: Path, *, port: int) -> AsyncIterator[Estate]:
-    """Start all but the bot. *port* is the page's; raises UserError when something does not start."""
+async def estate(
+    folder: Path, *, port: int, targets: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Estate]:
+    """Start all but the bot. *port* is the page's; raises UserError when something does not start.
+
+    *targets*, as capturebot.yml has them, with their secrets in *environ*, stand in for a database and a host of its own.
+    """
     async with AsyncExitStack() as stack:
         s3 = await stack.enter_async_context(private_s3(folder / "s3"))
         objects = await stack.enter_async_context(Objects.of(s3))
         pagerduty = await stack.enter_async_context(PagerDutyStandIn(sender=SENDER))
-        workspace = Workspace(app=_app(), port=port, pages=objects.pages())
+        workspace = Workspace(app=_app(), port=port, pages=[*objects.pages(), *scenes.pages()])
         try:
             await stack.enter_async_context(workspace)
         except OSError as error:
@@ -77,18 +83,25 @@ async def estate(folder: Path, *, port: int) -> AsyncIterator[Estate]:
         page = pagerduty.add_incident(INCIDENT, 1042, "Orders are slow", "Orders")
         workspace.add_note("PagerDuty incident 1042", page)
         workspace.add_note("Stored files", f"{workspace.page_url}files/")
-        try:
-            here.database = await stack.enter_async_context(
-                private_mariadb(folder / "mariadb", tls_names=("127.0.0.1",))
-            )
-        except UserError as error:
-            here.missing.append(error)
-        try:
-            here.host = await stack.enter_async_context(private_sshd(folder / "sshd"))
-        except UserError as error:
-            here.missing.append(error)
-        await _configure(here)
+        if scenes.known():
+            workspace.add_note("Scenes", f"{workspace.page_url}scenes/")
+        if targets is None:
+            await _populate(here, stack)
+        await _configure(here, targets, environ or {})
         yield here
+
+
+async def _populate(here: Estate, stack: AsyncExitStack) -> None:
+    """Start a database and a host, as far as their programs are there."""
+    folder = here.folder
+    try:
+        here.database = await stack.enter_async_context(private_mariadb(folder / "mariadb", tls_names=("127.0.0.1",)))
+    except UserError as error:
+        here.missing.append(error)
+    try:
+        here.host = await stack.enter_async_context(private_sshd(folder / "sshd"))
+    except UserError as error:
+        here.missing.append(error)
 
 
 def _app() -> App:
@@ -96,7 +109,7 @@ def _app() -> App:
     return App.from_manifest(yaml.safe_load(MANIFEST.read_text())) if MANIFEST.exists() else App()
 
 
-async def _configure(here: Estate) -> None:
+async def _configure(here: Estate, targets: Mapping[str, Any] | None, environ: Mapping[str, str]) -> None:
     """Write the bot's configuration; secrets go into its environment and key files, never into the file."""
     here.environ = {
         "SLACK_BOT_TOKEN": here.workspace.bot_token,
@@ -105,6 +118,7 @@ async def _configure(here: Estate) -> None:
         "S3_ACCESS_KEY": here.s3.access_key,
         "S3_SECRET_KEY": here.s3.secret_key,
         "ORDERS_DB_PASSWORD": secrets.token_urlsafe(18),
+        **environ,
     }
     config: dict[str, Any] = {
         "journal": "sqlite:///journal.db",
@@ -123,7 +137,7 @@ async def _configure(here: Estate) -> None:
             "path_style": True,
             "browse_url": f"{here.workspace.page_url}files/{{key}}",
         },
-        "targets": {"here": {"about": "this machine", "local": True}},
+        "targets": dict(targets or {"here": {"about": "this machine", "local": True}}),
     }
     if here.database:
         await here.database.create_observer("capture", here.environ["ORDERS_DB_PASSWORD"])

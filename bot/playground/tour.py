@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from bot.errors import UserError
+from bot.model import State
 from bot.playground.estate import CHANNEL, INCIDENT, Estate, bot, estate
 from bot.playground.load import sysbench
 from bot.playground.workspace.nouns import Message
@@ -89,7 +90,7 @@ async def _show(stack: AsyncExitStack, place: Path, port: int, console: Console,
         console.print(f"⚠️  {missing}", markup=False)
     if here.missing:
         console.print(f"Without that, the tour is `{command}`.", markup=False)
-    faults = await _Tour(here, console).take(command)
+    faults = await Tour(here, console).take(command)
     for fault in faults:
         console.print(f"✗ {fault}", style="red", markup=False)
     if not faults:
@@ -101,11 +102,12 @@ async def _show(stack: AsyncExitStack, place: Path, port: int, console: Console,
 
 
 @dataclass(frozen=True, slots=True)
-class _Tour:
-    """One capture, asked for, awaited, shown and checked."""
+class Tour:
+    """One capture, asked for, awaited, shown and checked; it must end in *state*."""
 
     here: Estate
     console: Console
+    state: State = State.COMPLETE
 
     async def take(self, command: str) -> list[str]:
         """Link the channel, type *command*, wait for the ends, print and check everything; returns what is wrong."""
@@ -136,6 +138,10 @@ class _Tour:
         said = await workspace.wait_for(lambda: workspace.ephemerals(channel, user)[seen:], ANSWER_S)
         self._print(f"  (only ana sees) {_plain(said[0].text)}", style="dim")
 
+    def first_line(self) -> str:
+        """What the channel reads of the capture that ended, without the icon before it."""
+        return "".join(_plain(root.text).splitlines()[0].partition(" ")[2] for root in self._ended()[:1])
+
     def _ended(self) -> list[Message]:
         """The messages in the channel that tell a capture's end."""
         told = self.here.workspace.messages(self.here.channel)
@@ -151,7 +157,8 @@ class _Tour:
         for number, message in enumerate(self._thread(root)):
             for line in _plain(message.text).splitlines():
                 self._print(f"{'    ' if number else ''}{line}", style="" if number else "bold")
-        return [] if "complete" in root.text.splitlines()[1] else ["the capture is not complete"]
+        standing = root.text.splitlines()[1]
+        return [] if f": {self.state.words} in " in standing else [f"the capture is not {self.state.words}"]
 
     async def _check_objects(self, root: Message) -> list[str]:
         """Read every object back and hold it against the manifest."""

@@ -15,6 +15,7 @@ under a name of their own in `culprits.py`, a database in `database.py`. A scene
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 
 from tests.stage import Scene
@@ -31,3 +32,10 @@ def scenes() -> dict[str, Scene]:
                     assert thing.name not in found, f"two scenes are called {thing.name}"
                     found[thing.name] = thing
     return dict(sorted(found.items(), key=lambda item: calm not in item[1].needs))
+
+
+def listing() -> str:
+    """Every scene as `docs/scenes.json` has them, for the playground's page."""
+    found = sorted(scenes().values(), key=lambda one: one.name)
+    listed = [{"name": one.name, "recipe": one.recipe, "broken": one.broken} for one in found]
+    return json.dumps(listed, indent=2, ensure_ascii=False) + "\n"

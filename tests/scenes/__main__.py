@@ -1,4 +1,7 @@
-"""`python -m tests.scenes [NAME …]`: play scenes and print what came of them. Status 0 only if all that ran are right."""
+"""`python -m tests.scenes [NAME …]`: play scenes and print what came of them. Status 0 only if all that ran are right.
+
+`--list` prints what the playground's page lists of them, `docs/scenes.json`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tests.scenes import scenes
+from tests.scenes import listing, scenes
 from tests.stage import Played, Scene
 from tests.stage.theatre import Theatre
 
@@ -23,6 +26,9 @@ def main(names: Sequence[str]) -> int:
     """Play the scenes whose names begin with one of *names*, or all."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    if list(names) == ["--list"]:
+        sys.stdout.write(listing())
+        return 0
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_COLUMNS)
     known = scenes()
     if unknown := [name for name in names if not any(each.startswith(name) for each in known)]:

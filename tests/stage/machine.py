@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -69,7 +69,7 @@ class Machine:
     def play(self, scene: Scene) -> Played:
         """Play one scene; a machine that does not answer is ended, and the next scene gets a new one."""
         if self._player is None:
-            self._player = self._stack.enter_context(_player(self._kind))
+            self._player = self._stack.enter_context(inside(self._kind, PLAYER, stdin=subprocess.PIPE))
         assert self._player.stdin
         assert self._player.stdout
         self._player.stdin.write(f"{scene.name}\n")
@@ -87,38 +87,38 @@ class Machine:
 
 
 @contextmanager
-def _player(kind: Kind) -> Iterator[subprocess.Popen[str]]:
-    """The process that plays; everything in its machine ends with it, and what it has left behind is removed."""
+def inside(
+    kind: Kind, program: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """Run *program* in a new machine; everything in there ends with it, and what it has left behind is removed."""
     token = secrets.token_hex(3)
     with ExitStack() as stack:
         stack.callback(sweep, token)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scenes-", ignore_cleanup_errors=True)))
         folder.chmod(0o711)  # servers go through it as users of their own
-        argv = list(PLAYER)
+        argv = list(program)
         if not impossible():
-            argv = _inside(kind, stack)
+            argv = _enter(kind, program, stack)
             if root_of("cpu"):
                 way = stack.enter_context(group("machine", "cpu", first=SHARES, second=WEIGHT))
                 argv = ["sh", "-c", ENTER, "sh", str(way.procs), *argv]
         environ = {**os.environ, "TMPDIR": str(folder), TOKEN: token}
-        player = stack.enter_context(
-            subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, start_new_session=True
-            )
+        running = stack.enter_context(
+            subprocess.Popen(argv, stdin=stdin, stdout=stdout, text=True, env=environ, start_new_session=True)
         )
         try:
-            yield player
+            yield running
         finally:
             # unshare hears nothing else; its child, and with it everything in the machine, dies with it.
             with suppress(ProcessLookupError):
-                os.killpg(player.pid, signal.SIGKILL)
+                os.killpg(running.pid, signal.SIGKILL)
 
 
-def _inside(kind: Kind, stack: ExitStack) -> list[str]:
-    """How to run a player in a new machine of that kind; *stack* ends what has to be there before."""
+def _enter(kind: Kind, program: Sequence[str], stack: ExitStack) -> list[str]:
+    """How to run *program* in a new machine of that kind; *stack* ends what has to be there before."""
     past = [] if kind is Kind.KERNEL_LOG else ["--time", f"--boottime={UP_FOR_S}", f"--monotonic={UP_FOR_S}"]
     make = ["unshare", *NAMESPACES, *past]
     if kind is Kind.SYSTEMD:
         first = stack.enter_context(booted([*make, "--cgroup"], CLEAR))
-        return ["nsenter", f"--target={first}", "--all", f"--wd={Path.cwd()}", *PLAYER]
-    return [*make, "sh", "-c", CLEAR + STAY, "sh", *PLAYER]
+        return ["nsenter", f"--target={first}", "--all", f"--wd={Path.cwd()}", *program]
+    return [*make, "sh", "-c", CLEAR + STAY, "sh", *program]
