@@ -16,7 +16,9 @@ from sqlalchemy import make_url
 from bot.alive import SignOfLife
 from bot.desk import Desk
 from bot.errors import JournalError, SecretMissing
+from bot.insights.mysql.query import insight_of
 from bot.journal import Journal
+from bot.measuring import Measurer
 from bot.metrics import Metrics
 from bot.model import Capture, SecretRef
 from bot.plugins import load_insights, load_recipes, make_transports
@@ -122,7 +124,7 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
         runner = Runner(
             transports=transports,
             store=store,
-            insights=load_insights(),
+            insights={**load_insights(), **{query.insight: insight_of(query) for query in settings.queries}},
             redactor=_redactors(secrets, salt),
             emit=journal.append,
             limits=settings.limits,
@@ -133,10 +135,12 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
             targets=settings.targets,
             journal=journal,
             runner=runner,
+            measurer=Measurer(transports=transports, redactor=Redactor(secrets.known, salt=salt), now=now),
             store=store,
             limits=settings.limits,
             prefix=settings.s3.prefix if settings.s3 else "",
             now=now,
+            services=settings.services,
             bring_home=store.bring_home if isinstance(store, SpareStore) else None,
         )
         mask = Redactor(secrets.known, salt=salt).text
@@ -163,7 +167,9 @@ def _references(value: object) -> Iterator[SecretRef]:
         case SecretRef():
             yield value
         case Mapping():
-            for inner in value.values():
+            yield from _references(tuple(value.values()))
+        case tuple():
+            for inner in value:
                 yield from _references(inner)
         case _ if is_dataclass(value):
             for field in fields(value):

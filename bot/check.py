@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from bot.errors import ConfigError, Problem
+from bot.model import Recipe
 from bot.recipes import builtin_folder, load_all
-from bot.settings import load
+from bot.recipes.queries import RECIPE, query_recipe
+from bot.services import faults_of_services
+from bot.settings import Settings, load
 
 
 def check(settings: Path | None, *, folders: Sequence[Path] = (), insights: Collection[str]) -> list[Problem]:
@@ -16,14 +19,24 @@ def check(settings: Path | None, *, folders: Sequence[Path] = (), insights: Coll
     The same code loads the files when the bot starts, so what passes here starts there.
     """
     problems: list[Problem] = []
-    own: tuple[Path, ...] = ()
+    loaded: Settings | None = None
     if settings is not None:
         try:
-            own = load(settings).recipes
+            loaded = load(settings)
         except ConfigError as error:
             problems += error.problems
+    own, tools = (loaded.recipes, loaded.tools) if loaded else ((), None)
     try:
-        load_all([builtin_folder(), *own, *folders], insights=insights)
+        recipes = load_all([builtin_folder(), *own, *folders], insights=insights, tools=tools)
     except ConfigError as error:
-        problems += error.problems
-    return problems
+        return [*problems, *error.problems]
+    return problems + (faults_of(loaded, recipes) if loaded else [])
+
+
+def faults_of(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Problem]:
+    """What is wrong between the settings that a file holds and *recipes*."""
+    if settings.document is None:
+        return []
+    kinds = {name: target.kinds for name, target in settings.targets.items()}
+    known = {**recipes, **({RECIPE: query_recipe(settings.queries)} if settings.queries else {})}
+    return list(faults_of_services(settings.document, settings.services, known, kinds))

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from bot import __version__
 from bot.errors import ConfigError, JournalError, SecretMissing, UserError
-from bot.model import Target
+from bot.model import Target, TargetKind
 from bot.settings import Settings, load
 
 CONFIG = "capturebot.yml"
@@ -72,12 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         "--web", type=_address, metavar="HOST:PORT", help="health and metrics, instead of `web:` in the configuration"
     )
     take = command("run", run, "capture now, without Slack: the same engine, shown in the terminal")
-    take.add_argument("recipe", metavar="RECIPE")
-    take.add_argument("targets", metavar="TARGET[,TARGET…]")
+    take.add_argument("recipe", metavar="RECIPE", help="or a service, alone: all that it runs at once")
+    take.add_argument("targets", metavar="TARGET[,TARGET…]", nargs="?")
     take.add_argument("parameters", metavar="name=value", nargs="*")
     take.add_argument("--incident", metavar="ID", help="the PagerDuty incident that it belongs to")
+    take.add_argument("--yes", action="store_true", help="agree to what it costs, once measured, without being asked")
     take.add_argument("--json", action="store_true", help="print the whole story as JSON at the end")
-    command("check", check, "check capturebot.yml and every recipe: file, line, key and cure of each problem")
+    look = command("check", check, "check capturebot.yml and every recipe: file, line, key and cure of each problem")
+    look.add_argument("folders", type=Path, metavar="FOLDER", nargs="*", help="more recipes, not in capturebot.yml")
+    new = command("new-recipe", new_recipe, "write a recipe to begin with, its script, and a test of both")
+    new.add_argument("name", metavar="NAME", help="what people will type behind /capture")
+    new.add_argument("--for", dest="kind", type=TargetKind, choices=list(TargetKind), default=TargetKind.HOST)
+    new.add_argument("--into", type=Path, metavar="FOLDER", help="default: the first of `recipes:`, else ./captures")
     command("recipes", recipes, "list the recipes, what they keep and cost")
     command("targets", targets, "list the targets and the recipes that fit each")
     doctor = command("doctor", examine, "try every configured part: reachable, allowed, complete, and how to mend it")
@@ -149,9 +155,10 @@ def run(options: argparse.Namespace) -> int:
             settings,
             environ=os.environ,
             base=base,
-            command=[options.recipe, options.targets, *options.parameters],
+            command=[options.recipe, *([options.targets] if options.targets else []), *options.parameters],
             incident=options.incident,
             as_json=options.json,
+            agreed=options.yes,
         )
     )
 
@@ -161,11 +168,30 @@ def check(options: argparse.Namespace) -> int:
     from bot.check import check as find_problems
     from bot.plugins import insight_names
 
-    problems = find_problems(_config(options), insights=insight_names())
+    problems = find_problems(_config(options), folders=options.folders, insights=insight_names())
     _complain(*problems)
     if not problems:
         _say("capturebot.yml and all recipes are in order." if _config(options) else "All recipes are in order.")
     return 1 if problems else 0
+
+
+def new_recipe(options: argparse.Namespace) -> int:
+    """Write a recipe to begin with and say what to do next."""
+    from bot.plugins import load_recipes
+    from bot.template import write
+
+    settings, base = _settings_or_this_machine(options)
+    folder: Path = options.into or next(iter(settings.recipes), base / "captures")
+    for path in write(options.name, options.kind, folder, known=load_recipes(settings)):
+        _say(f"wrote {path}")
+    if folder.resolve() not in {each.resolve() for each in settings.recipes}:
+        _say(f"Next: add it to capturebot.yml: `recipes: [{folder}]`, and change what is in it.")
+    else:
+        _say("Next: change what is in it.")
+    _say(
+        f"`capturebot check {folder}` checks it, `capturebot run {options.name} TARGET` takes it, `pytest {folder}` tests it."
+    )
+    return 0
 
 
 def recipes(options: argparse.Namespace) -> int:

@@ -11,25 +11,31 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import structlog
 
 from bot.errors import JournalError, UserError
 from bot.journal import Journal
+from bot.measuring import Measurer
 from bot.model import (
     Accepted,
     Capture,
+    Followed,
     Linked,
+    Offered,
     Person,
     Recipe,
     Refused,
+    Service,
     State,
     StepHead,
     StopAsked,
     Target,
     Trigger,
 )
-from bot.recipes import bind, bind_parameters, nearest
+from bot.offers import Offers, command
+from bot.recipes import bind, bind_parameters, chosen, nearest
 from bot.recovery import Recovery
 from bot.runner import Job, Runner
 from bot.settings import Limits
@@ -66,14 +72,17 @@ class Desk:
         targets: Mapping[str, Target],
         journal: Journal,
         runner: Runner,
+        measurer: Measurer,
         store: Store,
         limits: Limits,
         prefix: str,
         now: Callable[[], datetime],
+        services: Mapping[str, Service] = MappingProxyType({}),
         bring_home: Callable[[Told], Awaitable[None]] | None = None,
     ) -> None:
         self.recipes = recipes
         self.targets = targets
+        self.services = services
         self._journal = journal
         self._runner = runner
         self._limits = limits
@@ -85,11 +94,27 @@ class Desk:
         self._arrivals = Tasks(lambda _name, _error: None)  # whoever asked gets its error
         self._door = asyncio.Lock()  # one at a time: what is free is still free when it is taken
         self._closed = False
+        self.offers = Offers(journal=journal, measurer=measurer, now=now)
         self._recovery = Recovery(
             journal=journal, store=store, runs=self._underway.__contains__, bring_home=bring_home, now=now
         )
 
     # --- triggers -----------------------------------------------------------------------------
+
+    async def offer(self, trigger: Trigger) -> Offered | None:
+        """What somebody must agree to before *trigger* is accepted, measured now.
+
+        None where nothing needs to be, or this very delivery was accepted before. Agreed to, the offer's own trigger
+        is accepted. Raises as `accept` does.
+        """
+        if await self._is_repeated(trigger):
+            return None
+        try:
+            recipe, targets, parameters = self._check(trigger)
+            return await self.offers.make(trigger, recipe, targets, parameters) if recipe.asks_first else None
+        except UserError as refusal:
+            await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
+            raise
 
     async def accept(self, trigger: Trigger) -> Capture | None:
         """Turn *trigger* into a capture and start it; None when this very delivery was accepted before.
@@ -116,6 +141,14 @@ class Desk:
     async def link(self, channel: str, incident: str, who: Person) -> None:
         """Tie a channel to an incident; its captures, past ones too, are told in the incident's note."""
         await self._journal.append(Linked(channel=channel, incident=incident, who=who, at=self._now()))
+
+    def fitting(self, recipe: Recipe, targets: Iterable[str]) -> tuple[str, ...]:
+        """Those of *targets* that *recipe* is for."""
+        return tuple(
+            name
+            for name in targets
+            if recipe.wants in self.targets[name].kinds and (not recipe.targets or name in recipe.targets)
+        )
 
     @property
     def underway(self) -> tuple[Underway, ...]:
@@ -160,6 +193,8 @@ class Desk:
 
     async def _arrive(self, trigger: Trigger) -> Capture | None:
         async with self._door:
+            if await self._is_repeated(trigger):
+                return None
             try:
                 capture, job = await self._allow(trigger)
             except UserError as refusal:
@@ -169,7 +204,8 @@ class Desk:
             self._underway[capture.id] = Underway(capture=capture, waiting=True)
             accepted = False
             try:
-                accepted = await self._journal.accept(Accepted(capture=capture, at=capture.at, key=trigger.key))
+                acceptance = Accepted(capture=capture, at=capture.at, key=trigger.key)
+                accepted = await self._journal.accept(acceptance, *_followed(trigger, capture))
             finally:
                 if not accepted:
                     del self._underway[capture.id]
@@ -178,12 +214,16 @@ class Desk:
             self._tasks.start(self._see_through(job), name=f"capture {capture.id}")
             return capture
 
+    async def _is_repeated(self, trigger: Trigger) -> bool:
+        return bool(trigger.key and await self._journal.keyed(trigger.key))
+
     async def _stop(self, capture_id: str, reason: str) -> None:
         if capture_id in self._underway:  # else it ended by itself meanwhile
             await self._runner.stop(capture_id, reason)
 
-    async def _allow(self, trigger: Trigger) -> tuple[Capture, Job]:
-        recipe = self._recipe(trigger.recipe)
+    def _check(self, trigger: Trigger) -> tuple[Recipe, list[Target], dict[str, str | int]]:
+        """What *trigger* asks for, where there is such a thing and room for it. Raises UserError."""
+        recipe = chosen(self._recipe(trigger.recipe), trigger.parameters)
         targets = [self._target(name, recipe) for name in dict.fromkeys(trigger.targets)]
         if not targets:
             raise UserError(
@@ -195,6 +235,11 @@ class Desk:
             )
         parameters = bind_parameters(recipe, trigger.parameters)
         self._check_room(targets)
+        return recipe, targets, parameters
+
+    async def _allow(self, trigger: Trigger) -> tuple[Capture, Job]:
+        recipe, targets, parameters = self._check(trigger)
+        agreed = await self.offers.agreed(trigger, recipe)
         at, incident = self._now(), trigger.incident
         if incident is None and trigger.place:
             incident = await self._journal.incident_of(trigger.place.channel)
@@ -214,6 +259,7 @@ class Desk:
             prefix=f"{self._prefix}{at:%Y/%m/%d}/{incident or 'adhoc'}/{capture_id}/",
             place=trigger.place,
             incident=incident,
+            cost=agreed,
         )
         steps = tuple(bind(step, parameters) for step in recipe.steps)
         return capture, Job(capture=capture, recipe=recipe, steps=steps, targets=tuple(targets))
@@ -221,12 +267,12 @@ class Desk:
     def _recipe(self, name: str) -> Recipe:
         if recipe := self.recipes.get(name):
             return recipe
-        close = nearest(name, self.recipes)
-        cure = f"Did you mean `{close}`?" if close else f"There are: {_listed(self.recipes)}."
+        close = nearest(name, [*self.recipes, *self.services])
+        cure = f"Did you mean `{close}`?" if close else f"There are: {_listed([*self.recipes, *self.services])}."
         raise UserError(f"There is no recipe `{name}`.", cure=cure)
 
     def _target(self, name: str, recipe: Recipe) -> Target:
-        fitting = [target.name for target in self.targets.values() if recipe.wants in target.kinds]
+        fitting = self.fitting(recipe, self.targets)
         if (target := self.targets.get(name)) is None:
             close = nearest(name, fitting) or nearest(name, self.targets)
             cure = f"Did you mean `{close}`?" if close else f"`{recipe.name}` can capture: {_listed(fitting)}."
@@ -236,10 +282,12 @@ class Desk:
                 f"`{recipe.name}` is for {recipe.wants.words}, and `{name}` is not set up as one.",
                 cure=f"`{recipe.name}` can capture: {_listed(fitting)}.",
             )
+        if recipe.targets and name not in recipe.targets:
+            raise UserError(f"`{recipe.title}` is not for `{name}`.", cure=f"It is for: {_listed(recipe.targets)}.")
         return target
 
     def _example(self, recipe: Recipe) -> str:
-        return next((t.name for t in self.targets.values() if recipe.wants in t.kinds), "TARGET")
+        return next(iter(self.fitting(recipe, self.targets)), "TARGET")
 
     def _check_room(self, targets: list[Target]) -> None:
         if self._closed:
@@ -276,6 +324,18 @@ class Desk:
             await self._recovery.bury(capture, state=state, reason=reason, error_id=error_id)
         except JournalError as trouble:  # the watch, or the next process, ends it when the journal is back
             log.warning("the end of a capture could not be written", capture=capture.id, reason=trouble.reason)
+
+
+def _followed(trigger: Trigger, capture: Capture) -> tuple[Followed, ...]:
+    """News for the capture whose button was pressed."""
+    if trigger.after is None:
+        return ()
+    what = command(trigger)
+    return (
+        Followed(
+            capture_id=trigger.after, by=capture.id, what=what, key=trigger.key or "", who=trigger.who, at=capture.at
+        ),
+    )
 
 
 def _new_id() -> str:

@@ -26,19 +26,22 @@ from bot.journal import Journal
 from bot.logs import open_log
 from bot.model import Target
 from bot.pagerduty.client import PagerDutyClient
+from bot.plugins import load_recipes
 from bot.recipes import nearest
 from bot.redact import Redactor
 from bot.reporters.terminal import printable
 from bot.secrets import Secrets
 from bot.settings import PagerDuty, Settings, Slack
+from bot.survey import Surveyor
 from bot.transports import Transport
 
 SCOPES = {"commands", "chat:write", "channels:join", "channels:history", "groups:history"}  # as in manifest.yml
 PARTS_AT_ONCE = 8
+ICONS = {"ok": "✅", "warn": "⚠️ ", "fault": "❌"}
 PART_S = 90.0  # for one part, however long each of its own tries may take
 
 Examination = Callable[[], Awaitable[list[str]]]
-"""Tries a part; returns lines of "ok: …" or "fault: … — cure". May raise SecretMissing or JournalError."""
+"""Tries a part; returns lines of "ok: …", "warn: … — cure" or "fault: … — cure". May raise SecretMissing or JournalError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,18 @@ async def examine(
 ) -> int:
     """Print a line for each thing tried; return 0 when nothing is at fault, else 1.
 
-    *parts* are names; none means all. Raises UserError for a part that is not configured.
+    *parts* are names; none means all. A target that is named is asked too which recipes will work there.
+    Raises UserError for a part that is not configured, and ConfigError for recipes that cannot be read.
     """
     found = Secrets(environ, base=base)
-    mask = Redactor(found.known, salt=secrets.token_bytes(16)).text
+    redactor = Redactor(found.known, salt=secrets.token_bytes(16))
+    mask = redactor.text
     open_log(as_json=False, mask=mask, level=logging.ERROR)
     faults = 0
     async with AsyncExitStack() as stack:
         transports = await stack.enter_async_context(open_transports(found))
-        chosen = _chosen(_parts(settings, found, transports), parts)
+        surveyor = Surveyor(transports, redactor, now)
+        chosen = _chosen([*_services(settings, found), *_targets(settings, transports, surveyor, parts)], parts)
         places = asyncio.Semaphore(PARTS_AT_ONCE)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         answers = [(part.name, group.create_task(_lines(part, places))) for part in chosen]
@@ -70,20 +76,31 @@ async def examine(
             lines = await answer
             console.print(name, style="bold", markup=False)
             for line in lines:
-                fault = line.startswith("fault")
-                faults += fault
-                told = printable(mask(line))
-                console.print(f"  {'❌' if fault else '✅'} {told}", markup=False, highlight=False)
+                verdict, _, words = line.partition(": ")
+                faults += verdict == "fault"
+                console.print(
+                    f"  {ICONS.get(verdict, '')} {verdict}: {printable(mask(words))}", markup=False, highlight=False
+                )
     return 1 if faults else 0
 
 
-def _parts(settings: Settings, found: Secrets, transports: Mapping[str, Transport]) -> list[Part]:
+def _services(settings: Settings, found: Secrets) -> list[Part]:
     parts = [Part("journal", partial(_journal, settings)), Part("store", partial(_store, settings, found))]
     if settings.slack:
         parts.append(Part("slack", partial(_slack, settings.slack, found)))
     if settings.pagerduty:
         parts.append(Part("pagerduty", partial(_pagerduty, settings.pagerduty, found)))
-    return parts + [Part(target.name, partial(_target, target, transports)) for target in settings.targets.values()]
+    return parts
+
+
+def _targets(
+    settings: Settings, transports: Mapping[str, Transport], surveyor: Surveyor, named: Sequence[str]
+) -> list[Part]:
+    recipes = load_recipes(settings).values() if any(name in settings.targets for name in named) else ()
+    return [
+        Part(name, partial(_target, target, transports, partial(surveyor.examine, target, recipes)))
+        for name, target in settings.targets.items()
+    ]
 
 
 def _chosen(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
@@ -134,9 +151,11 @@ async def _pagerduty(settings: PagerDuty, found: Secrets) -> list[str]:
         await client.close()
 
 
-async def _target(target: Target, transports: Mapping[str, Transport]) -> list[str]:
+async def _target(target: Target, transports: Mapping[str, Transport], survey: Examination) -> list[str]:
     ways = {"mysql": bool(target.mysql), "ssh": bool(target.ssh), "local": target.local}
-    return [line for way, there in ways.items() if there for line in await transports[way].check(target)]
+    lines = [line for way, there in ways.items() if there for line in await transports[way].check(target)]
+    reached = any(line.startswith("ok") for line in lines)
+    return lines + await survey() if reached else lines
 
 
 async def _slack(settings: Slack, found: Secrets) -> list[str]:

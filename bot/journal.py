@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,31 +19,13 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 from pydantic import Field, TypeAdapter
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    and_,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from bot.errors import JournalError
-from bot.model import Accepted, Event, Finished, Linked, capture_of
+from bot.model import Accepted, Event, Heard, Standing, capture_of, key_of
+from bot.tables import beat, captures, derive, events, incidents, keys, links, memories, owners, put, tables
 from bot.tasks import Tasks
 
 BUSY_TIMEOUT_S = 10  # how long SQLite waits for another process's lock
@@ -55,56 +38,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_tables = MetaData()
-# SQLite counts only INTEGER keys up by itself.
-_Sequence = BigInteger().with_variant(Integer(), "sqlite")
-
-_events = Table(
-    "events",
-    _tables,
-    Column("seq", _Sequence, primary_key=True, autoincrement=True),
-    Column("at", String(40), nullable=False),
-    Column("type", String(20), nullable=False),
-    Column("capture_id", String(20), index=True),
-    Column("key", String(255), unique=True),
-    Column("body", Text, nullable=False),
-)
-_captures = Table(
-    "captures",
-    _tables,
-    Column("id", String(20), primary_key=True),
-    Column("seq", _Sequence, nullable=False, index=True),
-    Column("incident", String(255), index=True),
-    Column("channel", String(64), index=True),
-    Column("owner", String(255), nullable=False),
-    Column("ended", Boolean, nullable=False, default=False),
-)
-_links = Table(
-    "links",
-    _tables,
-    Column("channel", String(64), primary_key=True),
-    Column("incident", String(255), nullable=False, index=True),
-)
-_memories = Table(
-    "memories",
-    _tables,
-    Column("reporter", String(64), primary_key=True),
-    Column("topic", String(255), primary_key=True),
-    Column("seq", _Sequence, nullable=False),
-    Column("body", Text, nullable=False),
-)
-_owners = Table(
-    "owners",
-    _tables,
-    Column("name", String(255), primary_key=True),
-    Column("beat_at", Float, nullable=False),  # seconds since the epoch
-)
-_keys = Table(
-    "keys", _tables, Column("name", String(64), primary_key=True), Column("value", String(64), nullable=False)
-)
-
-_held = select(_captures.c.id, _captures.c.ended, _captures.c.owner, _owners.c.beat_at).outerjoin(
-    _owners, _owners.c.name == _captures.c.owner
+_held = select(captures.c.id, captures.c.ended, captures.c.owner, owners.c.beat_at).outerjoin(
+    owners, owners.c.name == captures.c.owner
 )
 
 _event_json: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
@@ -173,10 +108,10 @@ class Journal:
         # Shielded: what is committed is told, whether or not the caller still waits for it.
         return await asyncio.shield(self._appends.start(self._append(events), name="append"))
 
-    async def accept(self, accepted: Accepted) -> bool:
-        """Commit an acceptance; False, and nothing written, when one with its key is there already."""
+    async def accept(self, accepted: Accepted | Heard, *others: Event) -> bool:
+        """Commit what is to happen once and *others*; False, and nothing written, when one with its key is there already."""
         try:
-            await self.append(accepted)
+            await self.append(accepted, *others)
         except IntegrityError:
             if accepted.key is None:
                 raise
@@ -185,17 +120,17 @@ class Journal:
 
     async def claim(self, capture_id: str, owner: str) -> bool:
         """Take a capture over from a dead *owner*; False when somebody else was quicker."""
-        mine = update(_captures).where(_captures.c.id == capture_id, _captures.c.owner == owner)
+        mine = update(captures).where(captures.c.id == capture_id, captures.c.owner == owner)
         return bool(await self._do(lambda connection: connection.execute(mine.values(owner=self.owner)).rowcount))
 
     async def beat(self, at: datetime) -> None:
         """Say that this process, the owner of what it accepted, is alive."""
-        await self._do(lambda connection: self._beat(connection, at))
+        await self._do(lambda connection: beat(connection, self.owner, at))
 
     async def remember(self, reporter: str, topic: str, seq: int, memory: Mapping[str, Any]) -> None:
         """Keep what *reporter* remembers of *topic*, told up to *seq*."""
         row = {"reporter": reporter, "topic": topic, "seq": seq, "body": json.dumps(dict(memory))}
-        await self._do(lambda connection: _put(connection, _memories, row, key=("reporter", "topic")))
+        await self._do(lambda connection: put(connection, memories, row, key=("reporter", "topic")))
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -216,52 +151,71 @@ class Journal:
             await self._tell(await self._do(self._newest))
         return self._last
 
-    async def after(self, seq: int) -> list[tuple[int, Event]]:
-        """At most PAGE_ROWS events that follow *seq*, in order."""
-        query = select(_events.c.seq, _events.c.body).where(_events.c.seq > seq).order_by(_events.c.seq)
+    async def after(self, seq: int, *, only: str | None = None) -> list[tuple[int, Event]]:
+        """At most PAGE_ROWS events that follow *seq*, in order; *only* those of a type."""
+        query = select(events.c.seq, events.c.body).where(events.c.seq > seq).order_by(events.c.seq)
+        if only is not None:
+            query = query.where(events.c.type == only)
         rows = await self._do(lambda connection: connection.execute(query.limit(PAGE_ROWS)).all())
         return [(row.seq, _event_json.validate_json(row.body)) for row in rows]
 
     async def events(self, capture_id: str) -> list[Event]:
         """All events of one capture, in order; empty when there is no such capture."""
-        query = select(_events.c.body).where(_events.c.capture_id == capture_id).order_by(_events.c.seq)
+        query = select(events.c.body).where(events.c.capture_id == capture_id).order_by(events.c.seq)
         rows = await self._do(lambda connection: connection.execute(query).all())
         return [_event_json.validate_json(row.body) for row in rows]
 
+    async def keyed(self, key: str) -> Event | None:
+        """The event that has *key*, if any."""
+        query = select(events.c.body).where(events.c.key == key)
+        body: str | None = await self._do(lambda connection: connection.execute(query).scalar())
+        return None if body is None else _event_json.validate_json(body)
+
     async def recent(self, *, channel: str | None = None) -> list[str]:
         """The ids of the RECENT_CAPTURES newest captures, newest first."""
-        query = select(_captures.c.id).order_by(_captures.c.seq.desc()).limit(RECENT_CAPTURES)
+        query = select(captures.c.id).order_by(captures.c.seq.desc()).limit(RECENT_CAPTURES)
         if channel is not None:
-            query = query.where(_captures.c.channel == channel)
+            query = query.where(captures.c.channel == channel)
         return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
 
     async def unfinished(self) -> list[Holder]:
         """Who holds the captures that have no end yet, oldest capture first."""
-        query = _held.where(~_captures.c.ended).order_by(_captures.c.seq)
+        query = _held.where(~captures.c.ended).order_by(captures.c.seq)
         return [_holder(row) for row in await self._do(lambda connection: connection.execute(query).all())]
 
     async def holder(self, capture_id: str) -> Holder:
         """Who accepted a capture, or took it over."""
-        query = _held.where(_captures.c.id == capture_id)
+        query = _held.where(captures.c.id == capture_id)
         return _holder(await self._do(lambda connection: connection.execute(query).one()))
 
     async def of_incident(self, incident: str) -> list[str]:
         """The ids of an incident's captures, oldest first: its own, and those of channels linked to it."""
-        linked = select(_links.c.channel).where(_links.c.incident == incident)
-        own = _captures.c.incident == incident
-        through = _captures.c.incident.is_(None) & _captures.c.channel.in_(linked)
-        query = select(_captures.c.id).where(own | through).order_by(_captures.c.seq)
+        linked = select(links.c.channel).where(links.c.incident == incident)
+        own = captures.c.incident == incident
+        through = captures.c.incident.is_(None) & captures.c.channel.in_(linked)
+        query = select(captures.c.id).where(own | through).order_by(captures.c.seq)
         return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
 
     async def incident_of(self, channel: str) -> str | None:
         """The incident that a channel was linked to, if any."""
-        query = select(_links.c.incident).where(_links.c.channel == channel)
+        query = select(links.c.incident).where(links.c.channel == channel)
         incident: str | None = await self._do(lambda connection: connection.execute(query).scalar())
         return incident
 
+    async def standing(self, incident: str) -> Standing | None:
+        """How an incident stands as far as PagerDuty has told; None where it never called about it."""
+        query = select(events.c.body, incidents.c.opened_at).join(incidents, incidents.c.seq == events.c.seq)
+        query = query.where(incidents.c.id == incident)
+        if (row := await self._do(lambda connection: connection.execute(query).one_or_none())) is None:
+            return None
+        heard = _event_json.validate_json(row.body)
+        assert isinstance(heard, Heard)  # noqa: S101  nothing else writes that table
+        opened_at = None if row.opened_at is None else datetime.fromtimestamp(row.opened_at, UTC)
+        return Standing(last=heard.call, opened_at=opened_at)
+
     async def memory(self, reporter: str, topic: str) -> tuple[int, dict[str, Any]] | None:
         """What *reporter* remembers of *topic*, after how far it was told."""
-        query = select(_memories).where(_memories.c.reporter == reporter, _memories.c.topic == topic)
+        query = select(memories).where(memories.c.reporter == reporter, memories.c.topic == topic)
         row = await self._do(lambda connection: connection.execute(query).one_or_none())
         return (row.seq, json.loads(row.body)) if row else None
 
@@ -269,10 +223,10 @@ class Journal:
         """32 random bytes, made once with the journal: the key of the masks that redaction writes."""
 
         def read_or_make(connection: Connection) -> str:
-            value: str | None = connection.execute(select(_keys.c.value).where(_keys.c.name == "salt")).scalar()
+            value: str | None = connection.execute(select(keys.c.value).where(keys.c.name == "salt")).scalar()
             if value is None:
                 value = secrets.token_hex(32)
-                connection.execute(insert(_keys).values(name="salt", value=value))
+                connection.execute(insert(keys).values(name="salt", value=value))
             return value
 
         return bytes.fromhex(await self._do(read_or_make))
@@ -308,61 +262,38 @@ class Journal:
             ) from error
 
     def _prepare(self, connection: Connection) -> int:
-        _tables.create_all(connection)
+        tables.create_all(connection)
         now = datetime.now(UTC)
-        connection.execute(delete(_owners).where(_owners.c.beat_at < now.timestamp() - OWNERS_KEPT_S))
-        self._beat(connection, now)
+        connection.execute(delete(owners).where(owners.c.beat_at < now.timestamp() - OWNERS_KEPT_S))
+        beat(connection, self.owner, now)
         return self._newest(connection)
 
     def _newest(self, connection: Connection) -> int:
-        return connection.execute(select(_events.c.seq).order_by(_events.c.seq.desc()).limit(1)).scalar() or 0
+        return connection.execute(select(events.c.seq).order_by(events.c.seq.desc()).limit(1)).scalar() or 0
 
-    def _write(self, connection: Connection, events: tuple[Event, ...]) -> int:
+    def _write(self, connection: Connection, written: tuple[Event, ...]) -> int:
         seq = 0
-        for one in events:
+        waiting = deque(written)
+        while waiting:
+            one = waiting.popleft()
             row = {
                 "at": one.at.isoformat(),
                 "type": one.type,
                 "capture_id": capture_of(one),
-                "key": one.key if isinstance(one, Accepted) else None,
+                "key": key_of(one),
                 "body": _event_json.dump_json(one).decode(),
             }
-            (seq,) = connection.execute(insert(_events).values(row)).inserted_primary_key or (0,)
-            self._derive(connection, seq, one)
+            (seq,) = connection.execute(insert(events).values(row)).inserted_primary_key or (0,)
+            waiting.extend(derive(connection, seq, one, owner=self.owner))
         return seq
 
-    def _beat(self, connection: Connection, at: datetime) -> None:
-        row = {"name": self.owner, "beat_at": at.timestamp()}
-        _put(connection, _owners, row, key=("name",))
-
     def _retire(self, connection: Connection) -> None:
-        connection.execute(update(_owners).where(_owners.c.name == self.owner).values(beat_at=0))
-
-    def _derive(self, connection: Connection, seq: int, one: Event) -> None:
-        match one:
-            case Accepted(capture=capture):
-                channel = capture.place.channel if capture.place else None
-                row = {"id": capture.id, "seq": seq, "incident": capture.incident, "channel": channel}
-                connection.execute(insert(_captures).values(**row, owner=self.owner, ended=False))
-                self._beat(connection, capture.at)
-            case Finished(capture_id=capture_id):
-                connection.execute(update(_captures).where(_captures.c.id == capture_id).values(ended=True))
-            case Linked(channel=channel, incident=incident):
-                _put(connection, _links, {"channel": channel, "incident": incident}, key=("channel",))
-            case _:
-                pass
+        connection.execute(update(owners).where(owners.c.name == self.owner).values(beat_at=0))
 
     async def _tell(self, seq: int) -> None:
         async with self._news:
             self._last = max(self._last, seq)
             self._news.notify_all()
-
-
-def _put(connection: Connection, table: Table, row: Mapping[str, Any], *, key: tuple[str, ...]) -> None:
-    """Update the row with the same *key*, or insert it; portable, and safe because one thread writes."""
-    same = and_(*(table.c[name] == row[name] for name in key))
-    if not connection.execute(update(table).where(same).values(**row)).rowcount:
-        connection.execute(insert(table).values(**row))
 
 
 def _holder(row: Any) -> Holder:

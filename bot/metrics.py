@@ -41,7 +41,7 @@ class Metrics:
             case StepFinished(result=result):
                 self._steps.labels(result.step, result.outcome.value).inc()
                 self._seconds.observe(result.seconds)
-                self._stored.inc(result.artifact.size_bytes if result.artifact else 0)
+                self._stored.inc(sum(artifact.size_bytes for artifact in result.kept))
                 self._masked.inc(sum(result.masked.values()))
             case Finished(capture_id=capture_id, state=state):
                 self._ended.labels(state.value).inc()

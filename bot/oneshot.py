@@ -1,4 +1,4 @@
-"""One capture in the terminal: the same engine without Slack."""
+"""One capture, or a service's first set, in the terminal: the same engine without Slack."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -17,13 +18,15 @@ from rich.console import Console
 from bot.assembly import Bot, assemble, background, now
 from bot.command import Take, read
 from bot.errors import DeliveryFailed, UserError
+from bot.incidents import FirstSets
 from bot.logs import open_log
 from bot.model import Person, Source, Trigger
+from bot.offers import HOLDS_S
 from bot.pagerduty.client import PagerDutyClient
 from bot.reporters import Reporter
 from bot.reporters.pagerduty import PagerDutyNote
 from bot.reporters.telling import Teller
-from bot.reporters.terminal import Terminal, render, story_json
+from bot.reporters.terminal import Terminal, printable, render, story_json
 from bot.settings import Settings
 from bot.story import story
 
@@ -42,10 +45,11 @@ async def run_once(
     command: Sequence[str],
     incident: str | None,
     as_json: bool,
+    agreed: bool = False,
 ) -> int:
-    """Take one capture and show it; Ctrl-C stops it on its targets and still tells its end.
+    """Take one capture, or those of a service, and show it; Ctrl-C stops it on its targets and still tells its end.
 
-    Returns the exit status that its end calls for. Raises UserError when it is refused.
+    A cost that somebody must agree to is measured and asked about first, unless it is *agreed* to already. Returns the exit status that its end calls for. Raises UserError when it is refused.
     """
     ask = read(list(command))
     if not isinstance(ask, Take):
@@ -62,30 +66,43 @@ async def run_once(
             note = PagerDutyNote(pagerduty)
             note.pause_s = NOTE_PAUSE_S
             reporters.append(note)
-        trigger = Trigger(
-            recipe=ask.recipe,
-            targets=ask.targets,
-            parameters=ask.parameters,
-            who=_whoever_runs_this(),
-            source=Source.TERMINAL,
-            at=now(),
-            incident=incident,
-        )
+        triggers = _triggers(bot, ask, incident)
+        if len(triggers) == 1:
+            triggers = (await _agree(bot, triggers[0], console, agreed=agreed),)
         teller = Teller(bot.journal, reporters, is_gone=bot.is_gone)
         stack.push_async_callback(teller.close)
         await teller.start()
         terminal = Terminal(console)
         stack.callback(terminal.close)
         bot.journal.listeners.append(terminal.hear)
-        capture_id = await _see_through(bot, trigger)
+        capture_ids = await _see_through(bot, triggers)
         await teller.settle(SETTLE_S)
-        end = story(await bot.journal.events(capture_id))
-        assert end is not None  # noqa: S101  its acceptance was committed
-    if as_json:
-        print(story_json(end))  # noqa: T201  (the command line's own output)
-    else:
-        console.print(render(end))
-    return end.state.exit_status
+        told = [story(await bot.journal.events(capture_id)) for capture_id in capture_ids]
+        ends = [end for end in told if end]
+    for end in ends:
+        if as_json:
+            print(story_json(end))  # noqa: T201  (the command line's own output)
+        else:
+            console.print(render(end))
+    return next((end.state.exit_status for end in ends if end.state.exit_status), 0)
+
+
+def _triggers(bot: Bot, ask: Take, incident: str | None) -> tuple[Trigger, ...]:
+    """What is asked for: one capture, or those that a service runs at once. Raises UserError."""
+    who = _whoever_runs_this()
+    if (service := bot.desk.services.get(ask.recipe)) and not (ask.targets or ask.parameters):
+        return FirstSets(bot.desk, now=now).triggers(service, who=who, source=Source.TERMINAL, incident=incident)
+    return (
+        Trigger(
+            recipe=ask.recipe,
+            targets=ask.targets,
+            parameters=ask.parameters,
+            who=who,
+            source=Source.TERMINAL,
+            at=now(),
+            incident=incident,
+        ),
+    )
 
 
 def _pagerduty(bot: Bot) -> PagerDutyClient:
@@ -112,6 +129,38 @@ async def _look_up(pagerduty: PagerDutyClient, reference: str, console: Console)
     return reference if told else None
 
 
+async def _agree(bot: Bot, trigger: Trigger, console: Console, *, agreed: bool) -> Trigger:
+    """*trigger* with its cost agreed to, if it has one. Raises UserError where it is not, or cannot be."""
+    if (offered := await bot.desk.offer(trigger)) is None:
+        return trigger
+    if offered.choices:
+        listed = "".join(f"\n  {printable(choice.label)}" for choice in offered.choices)
+        raise UserError(f"{offered.choices_in_all} processes match. Name one with pid=…:{listed}")
+    what = f"{trigger.recipe} on {', '.join(trigger.targets)}"
+    console.print(printable(f"⚖️ {what}: {offered.cost}."), markup=False, highlight=False)
+    if not agreed and not sys.stdin.isatty():
+        raise UserError("Somebody must agree to that.", cure="Repeat it with --yes.")
+    if not agreed and not await _says_yes(console):
+        raise UserError("Nothing was captured.")
+    return offered.trigger
+
+
+async def _says_yes(console: Console) -> bool:
+    """Ask; silence for as long as an offer holds is a no."""
+    console.print("Capture now? [y/N] ", end="", markup=False, highlight=False)
+    answered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, answered.set)
+    try:
+        async with asyncio.timeout(HOLDS_S):
+            await answered.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
 def _whoever_runs_this() -> Person:
     try:
         name = getpass.getuser()
@@ -120,21 +169,30 @@ def _whoever_runs_this() -> Person:
     return Person(id=str(os.getuid()), name=name)
 
 
-async def _see_through(bot: Bot, trigger: Trigger) -> str:
-    """Start a capture, stop it on a signal, and return its id once it has ended."""
-    capture = await bot.desk.accept(trigger)
-    assert capture is not None  # noqa: S101  only a delivery with a key can be a repetition
+async def _see_through(bot: Bot, triggers: tuple[Trigger, ...]) -> list[str]:
+    """Start captures, stop them on a signal, and return their ids once they have ended.
+
+    Raises UserError where none of them is accepted; the refusal of one among others is said.
+    """
+    begun = await FirstSets(bot.desk, now=now).start(triggers)
+    captures = [one.capture for one in begun if one.capture]
+    for refusal in (one.refusal for one in begun if one.refusal):
+        if not captures:
+            raise refusal
+        print(refusal, file=sys.stderr)  # noqa: T201  (the command line's own output)
     tasks, loop = background(), asyncio.get_running_loop()
 
     async def stop() -> None:
-        with suppress(UserError):  # it ended by itself meanwhile
-            await bot.desk.stop(capture.id, trigger.who)
+        for capture in captures:
+            with suppress(UserError):  # it ended by itself meanwhile
+                await bot.desk.stop(capture.id, capture.who)
 
     for number in STOPPING:
         loop.add_signal_handler(number, lambda: tasks.named("stop") or tasks.start(stop(), name="stop"))
     watch = tasks.start(bot.desk.keep_watch(is_gone=bot.is_gone), name="desk watch")
-    await bot.desk.wait_for(capture.id)
+    for capture in captures:
+        await bot.desk.wait_for(capture.id)
     for number in STOPPING:
         loop.remove_signal_handler(number)
     watch.cancel()
-    return capture.id
+    return [capture.id for capture in captures]

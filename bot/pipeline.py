@@ -1,5 +1,7 @@
 """One step's bytes on their way from the target to the store: bounded, redacted, counted.
 
+A file that a step leaves follows its output, bounded and counted too; it cannot be redacted.
+
 The store pulls. Whatever goes wrong on the target's side ends the stream early and is remembered
 as an outcome; the store then keeps what came. Nothing that a store or a person sees has passed
 around `RedactionStream`.
@@ -17,9 +19,10 @@ from time import thread_time
 
 from bot.errors import StepFailed
 from bot.insights import HEAD_BYTES, header
-from bot.model import Outcome, Step
+from bot.insights.words import size
+from bot.model import File, Outcome, Step
 from bot.redact import BLOCK_BYTES, RedactionStream
-from bot.transports import Execution
+from bot.transports import Execution, FileEnd, FileHead, Piece
 
 # The target ends a step at its limit by itself; this much later the bot stops waiting for it to.
 GRACE_S = 15.0
@@ -35,10 +38,11 @@ class Allowance:
 
 
 class StepStream:
-    """The output of one step as the store may keep it. Iterate `chunks` once, then read the facts.
+    """The output of one step as the store may keep it. Iterate `chunks` once, then `file_chunks`, then read the facts.
 
-    *start* begins one sample on the target. Facts: `outcome` and `reason`, `cut`, `exit_status`,
-    `command`, `stop_proof`, and `head`, the first HEAD_BYTES of what was let through.
+    *start* begins one sample on the target. Facts: `outcome` and `reason`, `cut`, `exit_status`, `command`,
+    `stop_proof`, `remark`, and `head`, the first HEAD_BYTES of what was let through. `file` is None where none
+    follows; it is known once `chunks` has ended. Whoever does not iterate `file_chunks` to its end has to `close`.
     """
 
     def __init__(
@@ -56,6 +60,9 @@ class StepStream:
         self.exit_status: int | None = None
         self.command = ""
         self.stop_proof = ""
+        self.remark = ""
+        self.file: FileHead | None = None
+        self.file_cut = False
         self.head = bytearray()
         self.head_is_whole = True
         self.redaction = redaction
@@ -65,6 +72,8 @@ class StepStream:
         self._now = now
         self._left_bytes = step.limit_bytes
         self._execution: Execution | None = None
+        self._output: AsyncIterator[Piece] | None = None
+        self._deadline = 0.0  # on the loop's clock
         self._starting: asyncio.Timeout | None = None
         self._stop_asked = asyncio.Event()
         self._sparse = False  # of secrets
@@ -121,19 +130,59 @@ class StepStream:
         if self._stop_asked.is_set():  # somebody stopped it in the moment in which it had started
             self.stop_proof = await execution.stop()
             return
-        output = execution.output()
-        deadline = asyncio.get_running_loop().time() + self._step.timeout_s + GRACE_S
+        self._output = execution.output()
+        self._deadline = asyncio.get_running_loop().time() + self._step.timeout_s + GRACE_S
+        leaves_file = isinstance(self._step.action, File)
         try:
-            while (raw := await self._next(output, deadline)) is not None:
-                if allowed := self._allow(raw):
+            while (raw := await self._next(self._output)) is not None:
+                if isinstance(raw, FileHead):
+                    self.file = raw
+                    return
+                if isinstance(raw, FileEnd):
+                    continue
+                if not self.cut and (allowed := self._allow(raw)):
                     yield allowed
-                if self.cut:
+                if self.cut and not leaves_file:
                     return
         finally:
-            self.stop_proof = await execution.stop() or self.stop_proof
-            if isinstance(output, AsyncGenerator):
-                await output.aclose()
-            self.exit_status = execution.exit_status
+            if self.file is None:
+                await self.close()
+
+    async def file_chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the file that follows the output, as it is, until its end, its limit or a stop."""
+        action = self._step.action
+        if self.file is None or self._output is None or not isinstance(action, File):
+            return
+        self._left_bytes, self.file_cut = action.limit_bytes, True
+        try:
+            while isinstance(raw := await self._next(self._output), bytes):
+                room = min(self._left_bytes, self._allowance.left_bytes)
+                if len(raw) > room:
+                    limit = action.limit_bytes if self._left_bytes <= self._allowance.left_bytes else None
+                    whose = f"its limit of {size(limit)}" if limit else "the capture's limit of bytes"
+                    self.reason = f"{self.reason} {self.file.name} was cut at {whose}; the first part is kept.".strip()
+                    self.cut = True
+                if allowed := raw[:room]:
+                    self._take(len(allowed))
+                    yield allowed
+                if self.cut and len(raw) > room:
+                    return
+            self.file_cut = not isinstance(raw, FileEnd)
+            await self._next(self._output)  # how it ended
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is left of the step on its target. Harmless when it has ended, or never began."""
+        execution, output = self._execution, self._output
+        if execution is None or output is None:
+            return
+        self._output = None
+        self.stop_proof = await execution.stop() or self.stop_proof
+        if isinstance(output, AsyncGenerator):
+            await output.aclose()
+        self.exit_status = execution.exit_status
+        self.remark = " ".join(part for part in (self.remark, execution.remark) if part)
 
     async def _begin(self) -> Execution | None:
         """Start a sample; None when that failed, took too long or was stopped, which is then remembered."""
@@ -148,10 +197,10 @@ class StepStream:
             self._starting = None
         return None
 
-    async def _next(self, output: AsyncIterator[bytes], deadline: float) -> bytes | None:
+    async def _next(self, output: AsyncIterator[Piece]) -> Piece | None:
         """The next piece, or None at the end, whose kind is then remembered."""
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(self._deadline):
                 return await anext(output)
         except StopAsyncIteration:
             pass
@@ -168,9 +217,12 @@ class StepStream:
             whose = "the step's" if self._left_bytes <= self._allowance.left_bytes else "the capture's"
             self.reason = self.reason or f"Cut at {whose} limit of bytes; the first part is kept."
             raw = raw[:room]
-        self._left_bytes -= len(raw)
-        self._allowance.left_bytes -= len(raw)
+        self._take(len(raw))
         return raw
+
+    def _take(self, size_bytes: int) -> None:
+        self._left_bytes -= size_bytes
+        self._allowance.left_bytes -= size_bytes
 
     def _keep(self, clean: bytes) -> bytes:
         room = HEAD_BYTES - len(self.head)

@@ -11,9 +11,12 @@ from typing import Any
 
 import structlog
 
+from bot.check import faults_of
+from bot.errors import ConfigError
 from bot.insights import Insight
 from bot.model import Recipe
 from bot.recipes import builtin_folder, load_all
+from bot.recipes.queries import RECIPE, query_recipe
 from bot.settings import Settings
 from bot.transports import Transport
 
@@ -45,5 +48,10 @@ def make_transports(*shared: Any) -> dict[str, Transport]:
 
 
 def load_recipes(settings: Settings) -> dict[str, Recipe]:
-    """The built-in recipes and the operator's own. Raises ConfigError with every problem."""
-    return load_all([builtin_folder(), *settings.recipes], insights=insight_names())
+    """The built-in recipes, the operator's own, and `query` where there are queries. Raises ConfigError with every problem."""
+    recipes = load_all([builtin_folder(), *settings.recipes], insights=insight_names(), tools=settings.tools)
+    if settings.queries:
+        recipes[RECIPE] = query_recipe(settings.queries)
+    if faults := faults_of(settings, recipes):
+        raise ConfigError(tuple(faults))
+    return dict(sorted(recipes.items()))

@@ -84,7 +84,7 @@ class Recovery:
         manifest, its_end = await self._own_manifest(kept)
         if its_end:
             end = replace(end, state=its_end[0], reason=its_end[1], error_id="")
-        known = {result.artifact.key for result in results if result.artifact}
+        known = {artifact.key for result in results for artifact in result.kept}
         end = replace(end, saved=tuple(one for one in kept if one.key not in known and one != manifest))
         trouble = manifest.trouble if manifest else ""
         if manifest is None:
@@ -142,7 +142,7 @@ class Recovery:
 
     async def _moved(self, key: str, artifact: Artifact) -> None:
         """Tell the story of which *key* is a part that it lies in the store now."""
-        for name in key.split("/")[-3:-1]:  # ID/TARGET/STEP.txt or ID/manifest.json
+        for name in key.split("/")[-5:-1]:  # ID/TARGET/STEP.txt, ID/binary/TARGET/STEP/NAME or ID/manifest.json
             match await self._journal.events(name):
                 case [Accepted(capture=capture), *_] if key.startswith(capture.prefix):
                     await self._journal.append(Moved(capture_id=name, key=key, artifact=artifact, at=self._now()))

@@ -23,6 +23,7 @@ from bot.model import (
     Artifact,
     Capture,
     Event,
+    File,
     Finding,
     Finished,
     Log,
@@ -43,9 +44,11 @@ from bot.pipeline import Allowance, StepStream
 from bot.redact import Redactor
 from bot.settings import Limits
 from bot.stores import Store
+from bot.stores.keys import binary_key
 from bot.transports import Execution, Transport
 
 MANIFEST_VERSION = 1
+TEXT = "text/plain; charset=utf-8"
 FINDINGS_PER_STEP = 20  # an insight that says more is not read by anybody
 JOURNAL_PATIENCE_S = (0.2, 1.0, 3.0, 10.0, 30.0)  # waits between tries to write an event
 
@@ -164,7 +167,7 @@ class Runner:
         match step.action:
             case Sql():
                 way = "mysql" if target.mysql else ""
-            case Run() | Script() | Log():
+            case Run() | Script() | Log() | File():
                 way = "local" if target.local else "ssh" if target.ssh else ""
         return self._transports.get(way)
 
@@ -179,13 +182,21 @@ class Runner:
         if life.stopped:  # while the start was written down; `stop` did not see this stream yet
             await stream.stop(Outcome.STOPPED, life.stopped)
         try:
-            artifact, trouble = await self._store_stream(f"{life.capture.prefix}{target.name}/{step.id}.txt", stream)
+            prefix = life.capture.prefix
+            artifact, trouble = await self._store_chunks(
+                f"{prefix}{target.name}/{step.id}.txt", stream, stream.chunks()
+            )
+            file = None
+            if stream.file is not None:
+                key = binary_key(prefix, target.name, step.id, stream.file.name)
+                chunks = stream.file_chunks()
+                file, trouble = await self._store_chunks(key, stream, chunks, content_type=stream.file.type)
         finally:
             life.streams.discard(stream)
-        if artifact and artifact.trouble:
-            artifact = replace(artifact, trouble=life.redactor.text(artifact.trouble))
+            await stream.close()
+        kept = [replace(one, trouble=life.redactor.text(one.trouble)) for one in (artifact, file) if one]
         outcome = Outcome.FAILED if trouble and stream.outcome is Outcome.OK else stream.outcome
-        reasons = (stream.reason, trouble, artifact.trouble if artifact else "")
+        reasons = (stream.reason, trouble, *dict.fromkeys(one.trouble for one in kept))
         return replace(
             blank,
             outcome=outcome,
@@ -193,23 +204,28 @@ class Runner:
             reason=" ".join(life.redactor.text(reason) for reason in reasons if reason),
             exit_status=stream.exit_status,
             cut=stream.cut,
-            artifact=artifact,
+            artifact=kept.pop(0) if artifact else None,
+            files=tuple(replace(one, cut=stream.file_cut) for one in kept),
             masked=dict(stream.redaction.masked),
             findings=await self._read(target, step, stream),
             stop_proof=stream.stop_proof,
+            remark=life.redactor.text(stream.remark),
         )
 
-    async def _store_stream(self, key: str, stream: StepStream) -> tuple[Artifact | None, str]:
-        """Keep a stream; an empty one leaves no object. The second value is the store's trouble, if any."""
-        async with aclosing(stream.chunks()) as chunks:
+    async def _store_chunks(
+        self, key: str, stream: StepStream, pieces: AsyncGenerator[bytes, None], *, content_type: str = TEXT
+    ) -> tuple[Artifact | None, str]:
+        """Keep *pieces* of a stream; none leave no object. The second value is the store's trouble, if any."""
+        async with aclosing(pieces) as chunks:
             first = await anext(chunks, None)
             if first is None:
                 return None, ""
             try:
-                return await self._store.put(key, _chain(first, chunks)), ""
+                return await self._store.put(key, _chain(first, chunks), content_type=content_type), ""
             except StoreError as error:
                 # The target's part still runs when the store gave up early.
-                await stream.stop(Outcome.FAILED, "The output could not be kept.")
+                what = stream.file.name if stream.file else "The output"
+                await stream.stop(Outcome.FAILED, f"{what} could not be kept.")
                 return None, error.reason
 
     async def _read(self, target: Target, step: Step, stream: StepStream) -> tuple[Finding, ...]:
@@ -295,11 +311,11 @@ def _state_of(life: _Life) -> State:
     if life.stopped:
         return State.STOPPED
     outcomes = [result.outcome for result in life.results]
-    refused = any(result.artifact and result.artifact.trouble for result in life.results)
+    refused = any(kept.trouble for result in life.results for kept in result.kept)
     well = all(outcome in (Outcome.OK, Outcome.SKIPPED) for outcome in outcomes) and Outcome.OK in outcomes
     if well and not refused:
         return State.COMPLETE
-    if any(result.artifact for result in life.results):
+    if any(result.kept for result in life.results):
         return State.PARTIAL
     return State.FAILED
 

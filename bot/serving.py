@@ -23,7 +23,8 @@ from bot.reporters.pagerduty import PagerDutyNote
 from bot.reporters.slack import SlackThread
 from bot.reporters.telling import Teller
 from bot.settings import Settings, Slack
-from bot.slack.app import Clerk, make_app
+from bot.slack.app import make_app
+from bot.slack.clerk import Clerk
 from bot.slack.sockets import Sockets
 from bot.web import Web
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from bot import yamlfile
 from bot.errors import ConfigError, Problem
-from bot.model import MySql, SecretRef, Ssh, Target, Tls
+from bot.model import MySql, SecretRef, Service, Ssh, Target, Tls
+from bot.recipes.queries import Query, read_queries
+from bot.services import read_services
 from bot.settings_file import MySqlShape, PagerDutyShape, S3Shape, SettingsShape, SlackShape, SshShape
 from bot.shapes import shaped
 from bot.yamlfile import Document, nearest, shown
@@ -34,6 +36,7 @@ class PagerDuty:
     token: SecretRef
     sender: str
     api_url: str = "https://api.pagerduty.com"
+    webhook_secrets: tuple[SecretRef, ...] = ()  # one fits; several while one replaces another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +75,16 @@ class Settings:
     targets: Mapping[str, Target]
     journal: str = "sqlite:///capturebot.db"  # an SQLAlchemy URL
     recipes: tuple[Path, ...] = ()  # folders of the operator's own recipes, after the built-in ones
+    queries: tuple[Query, ...] = ()
+    services: Mapping[str, Service] = field(default_factory=dict)
+    tools: Path | None = None  # a folder of programs that steps carry to hosts
     slack: Slack | None = None
     pagerduty: PagerDuty | None = None
     s3: S3 | None = None
     folder: Path | None = None  # keeps artifacts where there is no S3
     web: str | None = None  # host:port of health and metrics
     limits: Limits = field(default_factory=Limits)
+    document: Document | None = field(default=None, repr=False, compare=False)  # what the file holds, to name its lines
 
 
 def load(path: Path) -> Settings:
@@ -89,8 +96,19 @@ def load(path: Path) -> Settings:
     shape = shaped(document, SettingsShape)
     base = path.resolve().parent
     limits = {name: value for name, value in shape.limits or () if value is not None}
+    databases = [name for name, target in shape.targets.items() if target.mysql]
+    problems: list[Problem] = []
+    targets = _targets(document, shape, base, problems)
+    queries = read_queries(document, shape.queries or {}, problems, base=base, databases=databases)
+    services = read_services(document, shape.services or {}, problems, targets=targets)
+    if problems:
+        raise ConfigError(tuple(problems))
     return Settings(
-        targets=_targets(document, shape, base),
+        targets=targets,
+        queries=queries,
+        services=services,
+        document=document,
+        tools=_path(shape.tools, base) if shape.tools is not None else None,
         journal=_journal(shape.journal, base),
         recipes=tuple(_path(folder, base) for folder in shape.recipes or ()),
         slack=_slack(shape.slack) if shape.slack else None,
@@ -102,8 +120,8 @@ def load(path: Path) -> Settings:
     )
 
 
-def _targets(document: Document, shape: SettingsShape, base: Path) -> dict[str, Target]:
-    problems: list[Problem] = []
+def _targets(document: Document, shape: SettingsShape, base: Path, problems: list[Problem]) -> dict[str, Target]:
+    """The targets by name; what is wrong with them is added to *problems*."""
     jumps = {name: _ssh(target.ssh, base) for name, target in shape.targets.items() if target.ssh}
     for name, target in shape.targets.items():
         if target.mysql and target.mysql.via is not None and target.mysql.via not in jumps:
@@ -111,8 +129,6 @@ def _targets(document: Document, shape: SettingsShape, base: Path) -> dict[str, 
             cure = f"did you mean `{meant}`?" if meant else "name a target that has `ssh`, or add one"
             where = ("targets", name, "mysql", "via")
             problems.append(document.problem(where, f"there is no target `{shown(target.mysql.via)}` with `ssh`", cure))
-    if problems:
-        raise ConfigError(tuple(problems))
     return {
         name: Target(
             name=name,
@@ -145,7 +161,7 @@ def _mysql(shape: MySqlShape, base: Path, jumps: Mapping[str, Ssh]) -> MySql:
         database=shape.database,
         tls=Tls(shape.tls),
         ca=_path(shape.ca, base) if shape.ca is not None else None,
-        via=jumps[shape.via] if shape.via is not None else None,
+        via=jumps.get(shape.via or ""),
     )
 
 
@@ -159,7 +175,12 @@ def _slack(shape: SlackShape) -> Slack:
 
 
 def _pagerduty(shape: PagerDutyShape) -> PagerDuty:
-    return PagerDuty(token=shape.token, sender=shape.sender, api_url=shape.api_url.rstrip("/"))
+    return PagerDuty(
+        token=shape.token,
+        sender=shape.sender,
+        api_url=shape.api_url.rstrip("/"),
+        webhook_secrets=tuple(shape.webhook_secrets),
+    )
 
 
 def _s3(shape: S3Shape) -> S3:

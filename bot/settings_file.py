@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from bot.recipes.queries import QueryName, QueryShape
+from bot.services import ServiceName, ServiceShape
 from bot.shapes import Shape, wrong
 from bot.values import Host, Matches, Port, Secret, Size, Text, Url, User, check_host
 
@@ -142,6 +144,11 @@ class PagerDutyShape(Shape):
     api_url: Url = Field(
         "https://api.pagerduty.com", description="base of the region's API", examples=["https://api.eu.pagerduty.com"]
     )
+    webhook_secrets: Annotated[list[Secret], Field(max_length=10)] = Field(
+        [],
+        description="secrets that PagerDuty signs its calls to `/pagerduty/webhooks` with; they need `web`",
+        examples=[["file:/etc/capturebot/pagerduty-webhooks"]],
+    )
 
 
 class S3Shape(Shape):
@@ -245,6 +252,15 @@ class SettingsShape(Shape):
     )
     recipes: Annotated[list[Text], Field(max_length=20)] | None = Field(
         None, description="folders of recipes of your own", examples=[["./captures"]]
+    )
+    queries: Annotated[dict[QueryName, QueryShape], Field(max_length=200)] | None = Field(
+        None, description="questions of your own to databases, asked by `/capture query`"
+    )
+    tools: Text | None = Field(
+        None, description="a folder of programs that steps carry to hosts which lack them", examples=["./tools"]
+    )
+    services: Annotated[dict[ServiceName, ServiceShape], Field(max_length=500)] | None = Field(
+        None, description="what people are paged for, with its targets and recipes"
     )
     slack: SlackShape | None = Field(None, description="the Slack app")
     pagerduty: PagerDutyShape | None = Field(None, description="where incidents get their notes")

@@ -13,6 +13,7 @@ from bot.model import (
     Event,
     Finding,
     Finished,
+    Followed,
     Level,
     Moved,
     NoteFailed,
@@ -57,6 +58,7 @@ class Story:
     moved: Mapping[str, Artifact] = field(default_factory=dict)  # by the key that each had elsewhere
     note_id: str = ""  # the PagerDuty note that tells it
     note_trouble: str = ""  # why the note could not be written, so far
+    followed: tuple[Followed, ...] = ()  # what its buttons started
 
     @property
     def steps_in_all(self) -> int:
@@ -80,8 +82,10 @@ class Story:
 
     @property
     def culprit(self) -> Told | None:
-        """The finding that the first line is made of: the first that is more than information."""
-        return next((told for told in self.findings if told.finding.level is not Level.INFO), None)
+        """The finding that the first line is made of: the first that is more than information, or was asked for."""
+        return next(
+            (told for told in self.findings if told.finding.level is not Level.INFO or told.finding.answer), None
+        )
 
     @property
     def headline(self) -> str:
@@ -102,7 +106,7 @@ class Story:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Everything kept, in the order it was kept; after an interruption also what the sweep found."""
-        kept = [result.artifact for result in self.results if result.artifact]
+        kept = [artifact for result in self.results for artifact in result.kept]
         known = {artifact.key for artifact in kept}
         return (*kept, *(artifact for artifact in self.saved if artifact.key not in known))
 
@@ -145,7 +149,7 @@ def go_on(story: Story, event: Event) -> Story:
             others = tuple(one for one in story.results if (one.target, one.step) != place)
             return _at_home(replace(story, running=still, results=(*others, result)))
         case StopAsked(who=who):
-            return story if story.state.ended else replace(story, stop_asked_by=who)
+            return story if story.state.ended else replace(story, stop_asked_by=story.stop_asked_by or who)
         case Finished():
             ended = replace(
                 story,
@@ -162,6 +166,8 @@ def go_on(story: Story, event: Event) -> Story:
             return _at_home(ended)
         case Moved(key=key, artifact=artifact):
             return _at_home(replace(story, moved={**story.moved, key: artifact}))
+        case Followed():
+            return replace(story, followed=(*story.followed, event))
         case NoteWritten(note_id=note_id):
             return replace(story, note_id=note_id, note_trouble="")
         case NoteFailed(reason=reason):
@@ -175,22 +181,29 @@ def _at_home(story: Story) -> Story:
     moved = story.moved
 
     def home(kept: Artifact) -> Artifact:
-        return moved.get(kept.key, kept) if kept.trouble else kept
+        return replace(moved[kept.key], cut=kept.cut) if kept.trouble and kept.key in moved else kept
 
-    def worded(reason: str, kept: Artifact | None) -> str:
-        return reason.replace(kept.trouble, BROUGHT_HOME) if kept and home(kept) is not kept else reason
+    def worded(reason: str, *kept: Artifact) -> str:
+        for one in kept:
+            reason = reason.replace(one.trouble, BROUGHT_HOME) if home(one) is not one else reason
+        return reason
+
+    def at_home(one: StepResult) -> StepResult:
+        return replace(
+            one,
+            artifact=home(one.artifact) if one.artifact else None,
+            files=tuple(map(home, one.files)),
+            reason=worded(one.reason, *one.kept),
+        )
 
     if not moved:
         return story
     return replace(
         story,
-        results=tuple(
-            replace(one, artifact=home(one.artifact), reason=worded(one.reason, one.artifact)) if one.artifact else one
-            for one in story.results
-        ),
+        results=tuple(map(at_home, story.results)),
         saved=tuple(home(kept) for kept in story.saved),
         manifest=home(story.manifest) if story.manifest else None,
-        reason=worded(story.reason, story.manifest),
+        reason=worded(story.reason, story.manifest) if story.manifest else story.reason,
     )
 
 

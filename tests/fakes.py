@@ -28,8 +28,9 @@ from bot.model import (
     Trigger,
 )
 from bot.reporters import Delivery, Memory
-from bot.stores.keys import names
+from bot.stores.keys import is_binary, names
 from bot.story import Story
+from bot.transports import Piece
 
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 ANA = Person(id="U1", name="ana")
@@ -117,13 +118,14 @@ class Clock:
 class Script:
     """What a scripted step does: says *pieces*, then ends as told, or hangs until it is stopped."""
 
-    pieces: Sequence[bytes] = (b"output\n",)
+    pieces: Sequence[Piece] = (b"output\n",)
     failure: StepFailed | None = None
     hangs: bool = False
     deaf: bool = False  # hangs on when it is stopped
     never_starts: bool = False
     refuses: StepFailed | None = None
     last_words: bytes = b""  # said when it is stopped
+    remark: str = ""  # what else came to light
     breaks: Exception | None = None
 
 
@@ -132,13 +134,15 @@ class ScriptedExecution:
 
     def __init__(self, script: Script, command: str) -> None:
         self.command = command
+        self.remark = script.remark
         self.exit_status: int | None = None
+        self.remark = script.remark
         self.stops = 0
         self._script = script
         self._ended = asyncio.Event()
         self.hanging = asyncio.Event()
 
-    async def output(self) -> AsyncGenerator[bytes, None]:
+    async def output(self) -> AsyncGenerator[Piece, None]:
         for piece in self._script.pieces:
             yield piece
         if self._script.breaks:
@@ -206,6 +210,7 @@ class MemoryStore:
     away: bool = False
     refuses: Mapping[str, str] = field(default_factory=dict)
     swept: list[str] = field(default_factory=list)
+    types: dict[str, str] = field(default_factory=dict)
 
     async def put(
         self, key: str, chunks: AsyncIterator[bytes], *, content_type: str = "text/plain; charset=utf-8"
@@ -216,12 +221,13 @@ class MemoryStore:
                 raise StoreError(reason)
         body = b"".join([chunk async for chunk in chunks])
         key = next(name for name in names(key) if name not in self.objects)
-        self.objects[key] = body
+        self.objects[key], self.types[key] = body, content_type
         return self._artifact(key)
 
     def _artifact(self, key: str) -> Artifact:
         body = self.objects[key]
-        return Artifact(key=key, url=f"memory://{key}", size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+        sha256 = hashlib.sha256(body).hexdigest()
+        return Artifact(key=key, url=f"memory://{key}", size_bytes=len(body), sha256=sha256, binary=is_binary(key))
 
     async def sweep(self, prefix: str) -> tuple[Artifact, ...]:
         self._must_be_here()

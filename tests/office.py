@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.desk import Desk
+from bot.insights import Insight
 from bot.journal import Journal
-from bot.model import Capture, Event, MySql, Target, TargetKind
+from bot.measuring import Measurer
+from bot.model import Capture, Event, MySql, Recipe, Service, Target, TargetKind
 from bot.redact import Redactor
 from bot.runner import Runner
 from bot.settings import Limits
@@ -28,7 +30,17 @@ RECIPES = {"host": a_recipe("host"), "db": replace(a_recipe("db"), wants=TargetK
 class Office:
     """A desk with a journal in memory and scripted targets; what its store refuses goes to *spare*."""
 
-    def __init__(self, journal: Journal, scripts: Mapping[str, Script], limits: Limits, spare: Path | None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        scripts: Mapping[str, Script],
+        limits: Limits,
+        *,
+        spare: Path | None = None,
+        recipes: Mapping[str, Recipe] = RECIPES,
+        insights: Mapping[str, Insight] | None = None,
+        services: Mapping[str, Service] | None = None,
+    ) -> None:
         self.journal = journal
         self.transport = ScriptedTransport(scripts)
         self.store = MemoryStore()
@@ -38,21 +50,25 @@ class Office:
         runner = Runner(
             transports={"local": self.transport},
             store=both or self.store,
-            insights={},
+            insights=insights or {},
             redactor=self.redactor,
             emit=journal.append,
             limits=limits,
             now=self.clock,
         )
         self.desk = Desk(
-            recipes=RECIPES,
+            recipes=recipes,
             targets=TARGETS,
             journal=journal,
             runner=runner,
+            measurer=Measurer(
+                transports={"local": self.transport}, redactor=Redactor(tuple, salt=b"salt"), now=self.clock
+            ),
             store=both or self.store,
             limits=limits,
             prefix="evidence",
             now=self.clock,
+            services=services or {},
             bring_home=both.bring_home if both else None,
         )
 
@@ -71,7 +87,12 @@ class Office:
 
 
 def office(
-    journal: Journal, scripts: Mapping[str, Script] | None = None, *, spare: Path | None = None, **limits: float
+    journal: Journal,
+    scripts: Mapping[str, Script] | None = None,
+    *,
+    spare: Path | None = None,
+    services: Mapping[str, Service] | None = None,
+    **limits: float,
 ) -> Office:
     """An office with some limits."""
-    return Office(journal, scripts or {}, Limits(**limits), spare)  # type: ignore[arg-type]  # fields by name
+    return Office(journal, scripts or {}, Limits(**limits), spare=spare, services=services)  # type: ignore[arg-type]  # fields by name

@@ -11,7 +11,7 @@ import psutil
 
 from bot.errors import SecretMissing, StepFailed
 from bot.model import Action, Run, Script, SecretRef, Step, Target
-from bot.transports import Execution, Transport
+from bot.transports import Execution, FileEnd, FileHead, Piece, Transport
 
 WITHIN_S = 10.0
 POLL_S = 0.01
@@ -38,6 +38,9 @@ class Kept:
 
     output: bytes
     failure: StepFailed | None
+    head: FileHead | None = None
+    file: bytes = b""
+    whole: bool = False  # all of the file came
 
     @property
     def reason(self) -> str:
@@ -70,24 +73,40 @@ async def keep(execution: Execution) -> Kept:
     return await keep_rest(execution.output())
 
 
-async def keep_rest(output: AsyncIterator[bytes]) -> Kept:
+async def keep_rest(output: AsyncIterator[Piece]) -> Kept:
     """Everything that still comes of an output that was begun."""
-    kept = bytearray()
+    kept, file = bytearray(), bytearray()
+    head: FileHead | None = None
+    whole = False
+    failure: StepFailed | None = None
     try:
-        async for chunk in output:
-            kept += chunk
-    except StepFailed as failure:
-        return Kept(bytes(kept), failure)
-    return Kept(bytes(kept), None)
+        async for piece in output:
+            match piece:
+                case FileHead():
+                    head = piece
+                case FileEnd():
+                    whole = True
+                case _:
+                    (file if head else kept).extend(piece)
+    except StepFailed as error:
+        failure = error
+    return Kept(bytes(kept), failure, head, bytes(file), whole)
 
 
-async def first_line(output: AsyncIterator[bytes]) -> bytes:
+async def first_line(output: AsyncIterator[Piece]) -> bytes:
     """The first line, which a script prints at once."""
     line = b""
     async with asyncio.timeout(WITHIN_S):
         while not line.endswith(b"\n"):
-            line += await anext(output)
+            line += await next_bytes(output)
     return line
+
+
+async def next_bytes(output: AsyncIterator[Piece]) -> bytes:
+    """The next piece, of an output or of a file."""
+    piece = await anext(output)
+    assert isinstance(piece, bytes), f"{piece} stands where bytes were expected"
+    return piece
 
 
 async def until(condition: Callable[[], bool]) -> bool:

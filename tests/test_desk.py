@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from bot.errors import UserError
+from bot.errors import StepFailed, UserError
 from bot.journal import Journal
-from bot.model import Accepted, Capture, Finished, Linked, Refused, State
-from tests.fakes import ANA, Script, a_trigger
-from tests.office import Office, office
+from bot.model import Accepted, Capture, Finished, Impact, Linked, Measure, Refused, State
+from bot.model import Script as ScriptAction
+from tests.fakes import ANA, Script, a_recipe, a_trigger
+from tests.office import TARGETS, Office, office
 
 
 @pytest.fixture
@@ -101,6 +102,70 @@ async def test_the_same_delivery_twice_is_one_capture(journal: Journal) -> None:
     assert second is None
     assert await journal.recent() == [first.id]
     await here.desk.drain()
+
+
+async def test_a_repeated_delivery_is_not_refused(journal: Journal) -> None:
+    """It was accepted, so that the target is busy is its own doing."""
+    here = office(journal, {"ps": Script(hangs=True)}, captures_per_target=1, drain_s=0.05)
+    assert await here.desk.accept(a_trigger(key="again abc234"))
+
+    assert await here.desk.accept(a_trigger(key="again abc234")) is None
+
+    await here.desk.drain()
+
+
+async def test_what_hurts_is_not_accepted_without_its_cost(journal: Journal) -> None:
+    """Whoever asks, by whatever way in: only the offer's own trigger is."""
+    here = office(journal)
+    here.desk.recipes = {"host": replace(a_recipe(), impact=Impact.PAUSES)}
+    offered = await here.desk.offer(a_trigger())
+    assert offered
+    ben = replace(ANA, id="U2", name="ben")
+
+    for trigger, says in [
+        (a_trigger(), "its cost is measured and agreed to first"),
+        (a_trigger(offer="7f"), "no such offer"),
+        (replace(offered.trigger, targets=("app-2",)), "not what is asked for now"),
+        (replace(offered.trigger, who=ben), "offered to ana"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            await here.desk.accept(trigger)
+
+    capture = await here.desk.accept(offered.trigger)
+    assert capture
+    assert (
+        capture.cost == "pauses the target while it runs; how much was not measured, because the recipe has no `cost`"
+    )
+    assert await here.desk.accept(offered.trigger) is None
+    await here.desk.drain()
+
+
+async def test_a_cost_is_not_measured_on_a_crowd(journal: Journal) -> None:
+    """Nobody reads six sentences before pressing."""
+    here = office(journal)
+    here.desk.recipes = {"host": replace(a_recipe(), impact=Impact.HEAVY)}
+    here.desk.targets = {f"h{n}": replace(TARGETS["app-1"], name=f"h{n}") for n in range(6)}
+
+    with pytest.raises(UserError, match=r"6 targets are too many at once for that. Name at most 5."):
+        await here.desk.offer(a_trigger("host", *here.desk.targets))
+
+
+async def test_the_costs_of_several_targets_are_said_one_by_one(journal: Journal) -> None:
+    """All are measured at the same time; one that cannot pay keeps all from starting."""
+    here = office(journal, {"cost": Script(pieces=(b"pause_s=3\n",))})
+    cost = Measure(script=ScriptAction(name="cost.sh", text=""), timeout_s=5)
+    here.desk.recipes = {"host": replace(a_recipe(), impact=Impact.PAUSES, cost=cost)}
+
+    offered = await here.desk.offer(a_trigger("host", "app-1", "app-2"))
+    here.transport.scripts = {"cost": Script(pieces=(b"refuse=It swaps.\n",))}
+    with pytest.raises(UserError, match="app-1: It swaps"):
+        await here.desk.offer(a_trigger("host", "app-1", "app-2"))
+    here.transport.scripts = {"cost": Script(refuses=StepFailed("app-1 does not answer on port 22."))}
+    with pytest.raises(UserError, match="could not be measured, so nothing was started: app-1 does not answer"):
+        await here.desk.offer(a_trigger())
+
+    assert offered
+    assert offered.cost == "app-1: stops the process for about 3 s; app-2: stops the process for about 3 s"
 
 
 async def test_a_linked_channel_gives_its_captures_their_incident(journal: Journal) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from bot.insights import Reading, Section
 from bot.insights.java import threads
 from bot.insights.java.dump import Dump, dump_of
-from bot.insights.java.process import spoken
 from bot.insights.java.waits import place_of
 from bot.insights.java.watch import pool_of
 from bot.model import Finding, Level
@@ -129,25 +128,6 @@ def test_the_stack_of_a_mounted_virtual_thread_stands_for_its_carrier() -> None:
 def test_threads_of_a_pool_differ_in_their_last_number(name: str, pool: str) -> None:
     """Whatever stands around it."""
     assert pool_of(name) == pool
-
-
-@pytest.mark.parametrize(
-    ("row", "name"),
-    [
-        ({"unit": "orders-api.service", "command": "java -jar x.jar"}, "orders-api (pid 7)"),
-        ({"unit": "user@1000.service", "command": "java -Xmx1g -jar /srv/orders.jar --port=1"}, "orders.jar (pid 7)"),
-        (
-            {"unit": "", "command": "/opt/jdk/bin/java -cp a:b -Dx=y com.acme.ledger.LedgerServer run"},
-            "LedgerServer (pid 7)",
-        ),
-        ({"unit": "", "command": "java -m payments/com.acme.payments.Main"}, "com.acme.payments.Main (pid 7)"),
-        ({"unit": "", "command": "java -jar"}, "java (pid 7)"),
-        ({"unit": r"orders\x2dapi.service", "command": ""}, r"orders\x2dapi (pid 7)"),
-    ],
-)
-def test_a_jvm_is_called_by_its_unit_its_jar_or_its_class(row: dict[str, str], name: str) -> None:
-    """What a responder would search for."""
-    assert spoken({"pid": "7", **row}) == name
 
 
 # --- what a stack waits for -------------------------------------------------------------------

@@ -14,7 +14,20 @@ from hypothesis import strategies as st
 
 from bot.errors import JournalError
 from bot.journal import Journal, _event_json
-from bot.model import Event, Finished, Linked, Outcome, Refused, Started, State, StepFinished, StepResult
+from bot.model import (
+    Event,
+    Finished,
+    Followed,
+    Linked,
+    Offered,
+    Outcome,
+    Refused,
+    Started,
+    State,
+    StepFinished,
+    StepResult,
+    Suggestion,
+)
 from tests.fakes import ANA, AT, a_capture, a_trigger, accepted
 
 
@@ -53,6 +66,27 @@ async def test_a_repeated_delivery_is_accepted_once(journal: Journal) -> None:
     assert not await journal.accept(accepted(a_capture("bbb222"), key="slack 1"))
 
     assert await journal.recent() == ["aaa222"]
+
+
+async def test_an_acceptance_or_an_offer_is_found_by_its_key(journal: Journal) -> None:
+    """And comes back as it was; what came with a repeated acceptance is not written."""
+    acceptance = accepted(a_capture("aaa222"), key="next 1")
+    offered = Offered(
+        offer_id="7f",
+        trigger=a_trigger(),
+        recipe_digest="d",
+        at=AT,
+        cost="stops it",
+        choices=(Suggestion(label="7 java", parameters={"pid": 7}),),
+    )
+    followed = Followed(capture_id="abc234", by="aaa222", what="/capture host", key="next 1", who=ANA, at=AT)
+    await journal.accept(acceptance, followed)
+    await journal.append(offered)
+
+    assert not await journal.accept(accepted(a_capture("bbb222"), key="next 1"), followed)
+
+    assert [await journal.keyed(key) for key in ("next 1", offered.key, "next 2")] == [acceptance, offered, None]
+    assert await journal.events("abc234") == [followed]
 
 
 async def test_waiting_ends_with_the_next_event(journal: Journal) -> None:

@@ -132,6 +132,13 @@ def test_the_strongest_finding_leads_whichever_capture_has_it() -> None:
     assert note.startswith("orders-db: sysbench from 10.0.0.9")
 
 
+def test_what_was_agreed_to_is_told() -> None:
+    """The post-mortem asks why the service stood still for those seconds."""
+    story = replace(complete(), capture=capture_of(cost="stops api (pid 7) for about 3 s"))
+
+    assert "Agreed to: stops api (pid 7) for about 3 s" in render(INCIDENT, [story]).splitlines()
+
+
 def test_a_running_capture_says_how_far_it_is() -> None:
     """And the summary counts it."""
     note = render(INCIDENT, [complete(1, findings=[]), running(2)])

@@ -38,12 +38,26 @@ RIGHT, WRONG = table("wrong_recipes.txt")
 INSIGHTS = ["mysql-statements"]
 
 
+WEB = """\
+title: Web server
+about: Its log.
+for: host
+impact: none
+parameters:
+  lines: {type: integer, about: Lines, default: 10, minimum: 1, maximum: 50}
+  path: {type: text, about: The log, default: /var/log/web, pattern: '[-/a-z]{0,30}'}
+steps:
+  - {id: tail, title: Its end, run: [tail, -n, "{lines}", "{path}"], timeout: 5, limit: 1 MB}
+  - {id: head, title: Its start, script: host-cpu.sh, timeout: 5, limit: 1 MB}
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with scripts, right ones and wrong ones, and one outside of it."""
     folder = tmp_path / "captures"
     folder.mkdir()
-    (folder / "host-cpu.sh").write_text("ps\n")
+    (folder / "host-cpu.sh").write_text('ps | head -n "${PARAM_LINES:-5}"\n')
     (folder / "windows.sh").write_bytes(b"ps\r\nss\r\n")
     (folder / "unknown.sh").write_text('ps\nhead -n "$PARAM_TPO"\n')
     (folder / "binary.sh").write_bytes(b"\xff\xfe")
@@ -51,6 +65,8 @@ def folder(tmp_path: Path) -> Path:
     (folder / "loop.sh").symlink_to("loop.sh")
     (tmp_path / "host-cpu.sh").write_text("ps\n")
     (folder / "outside.sh").symlink_to("../host-cpu.sh")
+    (folder / "web.yml").write_text(WEB)
+    (folder / "other.yml").write_text(WEB.replace("/var/log/web", "/var/log/other").replace("{0,30}", "{0,40}"))
     return folder
 
 
@@ -175,6 +191,204 @@ def test_the_digest_changes_with_the_file_and_with_its_scripts(folder: Path) -> 
     assert all(len(digest) == 64 for digest in digests)
 
 
+# --- recipes that use others ------------------------------------------------------------------
+
+
+def a_use(folder: Path, use: str, more: str = "", *, name: str = "all") -> Recipe:
+    """The recipe *name* that uses others."""
+    text = f"title: All\nabout: All of it.\nfor: host\nimpact: none\nuse: {use}\n{more}"
+    (folder / f"{name}.yml").write_text(text)
+    return load_all([folder], insights=INSIGHTS)[name]
+
+
+def ids(recipe: Recipe) -> list[str]:
+    """Those of its steps."""
+    return [step.id for step in recipe.steps]
+
+
+LOAD = "steps: [{id: load, title: Load, run: [uptime], timeout: 5, limit: 1 kB}]\n"
+
+
+def test_used_steps_come_first_and_their_parameters_are_offered(folder: Path) -> None:
+    """As if they were written here."""
+    web = load_folder(folder)["web"]
+
+    recipe = a_use(folder, "[web]", LOAD)
+
+    assert ids(recipe) == ["tail", "head", "load"]
+    assert recipe.steps[:2] == web.steps
+    assert recipe.parameters == web.parameters
+    assert bind(recipe.steps[0], bind_parameters(recipe, {"lines": "7"})).action == Run(
+        argv=("tail", "-n", "7", "/var/log/web")
+    )
+
+
+def test_a_given_value_is_not_offered_and_reaches_the_step(folder: Path) -> None:
+    """Fixed, or another parameter's; of a program as of a script."""
+    more = "parameters:\n  most: {type: integer, about: Lines, default: 5, minimum: 1, maximum: 1000}\n"
+
+    recipe = a_use(folder, '[{recipe: web, with: {path: /var/log/x, lines: "{most}"}}]', more)
+
+    tail, head = (bind(step, bind_parameters(recipe, {"most": "9"})).action for step in recipe.steps)
+    assert [parameter.name for parameter in recipe.parameters] == ["most"]
+    assert tail == Run(argv=("tail", "-n", "9", "/var/log/x"))
+    assert isinstance(head, Script)
+    assert head.env == {"PARAM_LINES": "9"}
+
+
+def test_a_value_suits_every_recipe_that_it_goes_through(folder: Path) -> None:
+    """A recipe cannot widen what the used one allows, nor hide where a program looks for options."""
+    more = "parameters:\n  most: {type: integer, about: Lines, default: 5, minimum: 1, maximum: 1000}\n"
+    more += "  file: {type: text, about: File, default: /x, pattern: '.*'}\n"
+    a_use(folder, '[{recipe: web, with: {path: "{file}", lines: "{most}"}}]', more, name="inner")
+    recipe = a_use(folder, "[inner]")
+
+    said = []
+    for given_ in ({"most": "51"}, {"file": "/ETC"}, {"file": "-f"}):
+        with pytest.raises(UserError) as caught:
+            bind_parameters(recipe, given_)
+        said.append(str(caught.value))
+
+    assert said == [
+        "`most` must be a whole number from 1 to 50, not `51`. For example: `most=10`.",
+        "`file` cannot be `/ETC`: it must match `[-/a-z]{0,30}` (The log). For example: `file=/var/log/web`.",
+        "`file` must not begin with `-`: the program would take it for an option. For example: `file=/x`.",
+    ]
+    assert bind(recipe.steps[0], bind_parameters(recipe, {"most": "50"})).action == Run(argv=("tail", "-n", "50", "/x"))
+
+
+@pytest.mark.parametrize(
+    ("use", "default", "says"),
+    [
+        (
+            "{recipe: inner, with: {most: 60}}",
+            5,
+            "use.0.with.most: `lines` must be a whole number from 1 to 50, not `60`",
+        ),
+        ('{recipe: inner, with: {most: "{own}"}}', 60, "use.0: `own` must be a whole number from 1 to 50, not `60`"),
+    ],
+)
+def test_what_is_known_of_a_value_suits_the_innermost_recipe(folder: Path, use: str, default: int, says: str) -> None:
+    """A value that is written down, and a default, are wrong before anybody types a command."""
+    more = "parameters:\n  most: {type: integer, about: Lines, default: 5, minimum: 1, maximum: 1000}\n"
+    a_use(folder, '[{recipe: web, with: {lines: "{most}"}}]', more, name="inner")
+    more = more.replace("most", "own").replace("default: 5", f"default: {default}") if "own" in use else ""
+
+    with pytest.raises(ConfigError) as caught:
+        a_use(folder, f"[{use}]", more)
+
+    assert says in str(caught.value.problems[0])
+
+
+def test_a_parameter_reaches_only_recipes_that_declare_it(folder: Path) -> None:
+    """A script that is shared has a default of its own where its recipe offers no such parameter."""
+    (folder / "plain.yml").write_text(
+        WEB[: WEB.index("parameters")] + LOAD.replace("run: [uptime]", "script: host-cpu.sh")
+    )
+    more = "parameters:\n  lines: {type: text, about: Any, default: ok, pattern: '.*'}\n"
+    more += "steps: [{id: own, title: Own, script: host-cpu.sh, timeout: 5, limit: 1 kB}]\n"
+
+    recipe = a_use(folder, "[plain]", more)
+
+    used, own = (bind(step, bind_parameters(recipe, {"lines": "x"})).action for step in recipe.steps)
+    assert isinstance(used, Script)
+    assert isinstance(own, Script)
+    assert (used.env, own.env) == ({}, {"PARAM_LINES": "x"})
+
+
+def test_steps_of_one_name_get_that_of_their_recipe(folder: Path) -> None:
+    """Only these, and own ones keep theirs."""
+    more = "parameters:\n  path: {type: text, about: The log, default: /x, pattern: '[/a-z]{0,9}'}\n"
+    more += "steps: [{id: head, title: Load, run: [uptime], timeout: 5, limit: 1 kB}]\n"
+
+    recipe = a_use(folder, "[web, {recipe: other, only: [tail]}, {recipe: web, as: again, only: [head]}]", more)
+
+    assert ids(recipe) == ["web-tail", "web-head", "other-tail", "again-head", "head"]
+    assert recipe.steps[3].title == "again: Its start"
+
+
+def test_the_impact_is_the_worst_of_all(folder: Path) -> None:
+    """And the cost is measured as the used recipe does, with the values that it gets."""
+    cost = "impact: heavy\ncost: {script: host-cpu.sh, timeout: 5}"
+    (folder / "web.yml").write_text(WEB.replace("impact: none", cost))
+
+    recipe = a_use(folder, "[{recipe: web, with: {lines: 3}}]", LOAD)
+
+    assert recipe.impact is Impact.HEAVY
+    assert recipe.cost
+    assert {name: passed.value for name, passed in recipe.cost.passed.items()} == {"lines": 3}
+
+
+def test_the_digest_changes_with_what_is_used(folder: Path) -> None:
+    """Also where no script does."""
+    first = a_use(folder, "[web]").digest
+    (folder / "web.yml").write_text(WEB.replace("timeout: 5", "timeout: 6"))
+
+    assert a_use(folder, "[web]").digest != first
+
+
+def test_recipes_that_use_each_other_are_told_in_a_circle(folder: Path) -> None:
+    """Once, where the circle closes."""
+    (folder / "db.yml").write_text(WEB.replace("impact: none", "impact: none\nuse: [ring]"))
+    (folder / "ring.yml").write_text(WEB.replace("impact: none", "impact: none\nuse: [db]"))
+
+    said = problems_of(folder)
+
+    assert said == ["ring.yml:5: use.0: leads round in a circle: db → ring → db — take one of them out"]
+
+
+def test_too_many_steps_in_all_are_a_problem(folder: Path) -> None:
+    """Each recipe alone may have thirty."""
+    step = "  - {id: s%s, title: Load, run: [uptime], timeout: 5, limit: 1 kB}\n"
+    (folder / "db.yml").write_text(WEB + "".join(step % number for number in range(28)))
+    (folder / "twice.yml").write_text(WEB.replace("impact: none", "impact: none\nuse: [db]"))
+
+    said = problems_of(folder)
+
+    assert said == ["twice.yml:5: use: makes 32 steps in all, and 30 are the most — take a part with `only`"]
+
+
+def test_what_mysql_needs_is_not_used_by_a_recipe_for_hosts(folder: Path) -> None:
+    """The other way round is right: a database's target may have a host way."""
+    (folder / "db.yml").write_text(RIGHT)
+    (folder / "web.yml").write_text(WEB.replace("impact: none", "impact: none\nuse: [db]"))
+
+    said = problems_of(folder)
+
+    assert said == ["web.yml:5: use.0: `db` is for mysql, and this recipe is for host — write `for: mysql` above"]
+
+
+def test_a_recipe_may_take_the_place_of_one_that_ships_and_use_it(folder: Path, tmp_path: Path) -> None:
+    """Its own name means that one then, and to all others it is the new one."""
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "web.yml").write_text(WEB.replace("host-cpu", "web"))
+    (shipped / "web.sh").write_text("ps\n")
+    (shipped / "all.yml").write_text(WEB[: WEB.index("parameters")] + "use: [web]\n")
+    (folder / "web.yml").write_text(WEB[: WEB.index("parameters")] + "replaces: true\nuse: [web]\n" + LOAD)
+
+    recipes = load_all([shipped, folder], insights=INSIGHTS)
+
+    assert ids(recipes["web"]) == ids(recipes["all"]) == ["tail", "head", "load"]
+
+
+# --- scripts of several files -----------------------------------------------------------------
+
+
+def test_scripts_are_run_as_one_in_their_order(folder: Path) -> None:
+    """Called by the last one's name; what it does not declare has a default of the script's own."""
+    (folder / "lib.sh").write_text("look() { ps; }")
+    text = RIGHT.replace("run: [uptime]", "script: [lib.sh, host-cpu.sh]")
+    (folder / "db.yml").write_text(text)
+
+    recipe = load_folder(folder)["db"]
+
+    action = bind(recipe.steps[1], bind_parameters(recipe, {})).action
+    assert action == Script(name="host-cpu.sh", text='look() { ps; }\nps | head -n "${PARAM_LINES:-5}"\n')
+    (folder / "lib.sh").write_text("look() { ss; }")
+    assert load_folder(folder)["db"].digest != recipe.digest
+
+
 # --- folders ----------------------------------------------------------------------------------
 
 
@@ -206,10 +420,10 @@ def test_the_name_of_a_recipe_is_its_own(tmp_path: Path) -> None:
 
     assert [str(problem).replace(f"{tmp_path}/", "") for problem in caught.value.problems] == [
         "second/My Recipe.yml: its name cannot be typed as a recipe's name — rename the file: use lower-case letters, digits and `-`, at most 31",
-        "second/db.yml: there is a recipe `db` already, in first/db.yml — rename the file: its name is the recipe's",
         "second/list.yml: `/capture list` means something else — give the recipe another name",
         "second/WEB.YML: is not read as a recipe — rename it to WEB.yml",
         "second/web.yaml: is not read as a recipe — rename it to web.yml",
+        "second/db.yml: there is a recipe `db` already, in first/db.yml — rename the file: its name is the recipe's; to take its place write `replaces: true`",
     ]
 
 
@@ -221,7 +435,7 @@ def test_problems_of_all_files_are_told_at_once(folder: Path) -> None:
 
     said = problems_of(folder)
 
-    assert [line.split(" ")[0] for line in said] == ["a.yml:1:"] * 4 + ["b.yml:4:", "c.yml:2:"]
+    assert [line.split(" ")[0] for line in said] == ["a.yml:1:"] * 3 + ["b.yml:4:", "c.yml:2:"]
 
 
 def test_a_folder_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
@@ -242,7 +456,7 @@ def test_a_folder_of_too_many_recipes_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_folder(tmp_path)
 
-    assert caught.value.problems[-1].message == "holds more than 300 recipes"
+    assert caught.value.problems[0].message == "holds more than 300 recipes"
 
 
 def test_a_folder_alone_does_not_judge_insights(folder: Path) -> None:

@@ -216,6 +216,24 @@ async def test_what_was_kept_elsewhere_comes_home_and_the_story_says_so(journal:
     assert sum(isinstance(event, Moved) for event in await here.events()) == 2
 
 
+async def test_a_file_that_was_left_by_a_step_comes_home_too(journal: Journal, tmp_path: Path) -> None:
+    """With the type that it has, and the story of its capture says so."""
+    here = office(journal, spare=tmp_path / "spare")
+    capture = await here.desk.accept(a_trigger())
+    assert capture
+    await here.desk.wait_for(capture.id)
+    key = f"{capture.prefix}binary/app-1/core/core.zst"
+    here.store.away = True
+    await here.desk._recovery._store.put(key, once(b"x"))
+    here.store.away = False
+
+    await here.desk._recovery.tidy()
+
+    (moved,) = [event for event in await here.events() if isinstance(event, Moved)]
+    assert (moved.capture_id, moved.key, moved.artifact.binary) == (capture.id, key, True)
+    assert here.store.types[key] == "application/zstd"
+
+
 async def test_what_no_capture_knows_comes_home_without_a_story(journal: Journal, tmp_path: Path) -> None:
     """The spare of a journal that was lost is still emptied."""
     here = office(journal, spare=tmp_path / "spare")

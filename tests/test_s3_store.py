@@ -84,6 +84,22 @@ async def test_an_object_opens_in_a_browser_and_is_encrypted() -> None:
         assert (headers["ServerSideEncryption"], headers["SSEKMSKeyId"]) == ("aws:kms", "alias/evidence")
 
 
+async def test_a_file_that_could_not_be_redacted_is_no_page_and_says_so() -> None:
+    """A browser saves it; its metadata and its key tell what it is."""
+    fake = FakeS3()
+    store = a_store(fake)
+    key = "evidence/abc234/binary/db1/core/core.zst"
+
+    kept = await store.put(key, pieces(b"x"), content_type="application/zstd")
+
+    headers = fake.objects[key].headers
+    assert headers["ContentType"] == "application/zstd"
+    assert headers["ContentDisposition"] == 'attachment; filename="core.zst"'
+    assert headers["Metadata"]["capturebot-redacted"] == "no"
+    assert kept.binary
+    assert [artifact.binary for artifact in await store.sweep("evidence/abc234/")] == [True]
+
+
 @pytest.mark.parametrize(("endpoint_url", "checksum"), [(None, "CRC32"), ("http://127.0.0.1:9", None)])
 async def test_aws_checks_each_part_and_other_servers_are_not_asked_to(
     endpoint_url: str | None, checksum: str | None

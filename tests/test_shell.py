@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.errors import StepFailed
 from bot.model import Log, Script, Sql
 from bot.transports import shell
-from bot.transports.execution import BUFFER_BYTES, STDERR_BYTES, Pipe
+from bot.transports.pipe import BUFFER_BYTES, STDERR_BYTES, Pipe
 from tests.steps import a_run, a_script, a_step
 
 TOKEN = "0123456789abcdef"

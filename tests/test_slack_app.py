@@ -15,12 +15,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.desk import Desk
 from bot.errors import DeliveryFailed, UserError
 from bot.journal import Journal
+from bot.measuring import Measurer
 from bot.model import Refused, State, Target, TargetKind
 from bot.playground.workspace import Answer, App, Fault, Workspace
 from bot.redact import Redactor
 from bot.runner import Runner
 from bot.settings import Limits
-from bot.slack.app import Clerk, make_app
+from bot.slack.app import make_app
+from bot.slack.clerk import Clerk
 from bot.slack.sockets import Sockets
 from bot.story import story
 from tests.fakes import Clock, MemoryStore, Script, ScriptedTransport, a_recipe
@@ -87,6 +89,7 @@ async def room(script: Script) -> AsyncIterator[Room]:
             targets=targets,
             journal=journal,
             runner=runner,
+            measurer=Measurer(transports={"local": transport}, redactor=Redactor(tuple, salt=b"salt"), now=clock),
             store=store,
             limits=replace(limits, captures_at_once=50),
             prefix="evidence",

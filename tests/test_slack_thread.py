@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -10,20 +11,25 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import DeliveryFailed
-from bot.model import Finding, Level, Outcome, Place, State, StepResult
+from bot.model import Finding, Level, Offered, Outcome, Place, State, StepResult, Suggestion
 from bot.playground.workspace import App, Fault, Message, Workspace
 from bot.playground.workspace.blocks import check_blocks
 from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
+from bot.reporters.slack_message import Message as Shown
 from bot.reporters.slack_message import details, root, size
+from bot.reporters.suggestions import picks
+from bot.slack.offers import offer
 from bot.story import Story
-from tests.fakes import AT, HERE, a_capture, an_artifact
+from tests.fakes import ANA, AT, HERE, a_capture, a_trigger, an_artifact
 
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
+SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", MANIFEST.parent.parent / "shared/reference/schemas"))
 HOG = Finding(level=Level.BAD, text="java (pid 7) uses 390 % CPU", weight=0.9)
 
 
@@ -81,7 +87,7 @@ def test_an_interrupted_capture_says_what_was_saved_and_how_to_run_it_again() ->
     text = root(story).text
 
     assert "⚡ host on app-1: interrupted" in text
-    assert "2 files kept. Run it again: /capture host app-1" in text
+    assert "2 files kept.\nRun it again: /capture host app-1" in text
 
 
 def test_the_thread_lists_findings_then_files_then_the_receipt() -> None:
@@ -123,15 +129,19 @@ def test_markup_in_what_a_host_says_stays_text() -> None:
     assert {element["type"] for element in message.blocks[0]["elements"][0]["elements"]} == {"text"}
 
 
+@settings(max_examples=50)
 @given(
     texts=st.lists(st.text(max_size=5000), max_size=50),
     reason=st.text(max_size=5000),
     targets=st.integers(min_value=1, max_value=60),
 )
 def test_any_story_fits_into_slacks_limits(texts: Sequence[str], reason: str, targets: int) -> None:
-    """Fifty findings of any text on sixty targets make valid messages of a bounded size."""
+    """Fifty findings of any text on sixty targets, each with something to run next, make valid messages of a bounded size."""
     names = tuple(f"host-{n:02}" for n in range(targets))
-    findings = tuple(Finding(level=Level.WARN, text=text) for text in texts)
+    findings = tuple(
+        Finding(level=Level.WARN, text=text, next=(Suggestion(label=text, recipe="core", parameters={"app": text}),))
+        for text in texts
+    )
     results = tuple(a_result("ps", *findings, target=name, reason=reason) for name in names)
     story = replace(complete(*results), capture=a_capture(targets=names), reason=reason)
 
@@ -139,6 +149,81 @@ def test_any_story_fits_into_slacks_limits(texts: Sequence[str], reason: str, ta
         assert 0 < len(message.text) <= 4000
         assert check_blocks(list(message.blocks), "message") == []
         assert json.dumps(message.blocks)
+
+
+def leads(label: str, recipe: str = "", **parameters: str | int) -> Finding:
+    """The hog, with something to run next."""
+    return replace(HOG, next=(Suggestion(label=label, recipe=recipe, parameters=parameters),))
+
+
+def labels(message: Shown) -> list[str]:
+    """What the buttons and menus of a message say."""
+    elements = [element for block in message.blocks[1:] for element in block["elements"]]
+    return [(element.get("text") or element["placeholder"])["text"] for element in elements]
+
+
+def test_a_running_capture_can_be_stopped_and_an_ended_one_run_again() -> None:
+    """And one that is being stopped needs no button for that."""
+    stopping = replace(running(), stop_asked_by=ANA)
+
+    assert [labels(root(story)) for story in (running(), stopping, complete())] == [["Stop"], [], ["Run again"]]
+
+
+def test_suggestions_come_worst_first_and_each_once() -> None:
+    """Of a finding the cheap one first, as its insight says; five in the channel, all in the thread."""
+    mild = replace(leads("Look at its files", "files", pid=7), level=Level.WARN)
+    twice = replace(leads("Its files", "files", pid=7), weight=0.1)
+    many = [leads(f"Look at {pid}", "threads", pid=pid) for pid in range(5)]
+
+    few = complete(a_result("df", mild), a_result("ps", leads("Look into 7", "threads", pid=7), twice))
+    all_of_them = complete(a_result("ps", *many, mild))
+
+    assert labels(root(few)) == ["Look into 7", "Its files", "Run again"]
+    assert labels(root(all_of_them)) == [*(f"Look at {pid}" for pid in range(5)), "Run again"]
+    assert labels(details(all_of_them)[0])[5:] == ["Look at its files"]
+    assert len(details(few)[0].blocks) == 1
+
+
+def test_of_several_targets_a_button_says_which() -> None:
+    """It runs there alone."""
+    capture = a_capture(targets=("app-1", "app-2"))
+    story = replace(complete(a_result("ps", leads("Look into 7", "threads", pid=7), target="app-2")), capture=capture)
+
+    assert labels(root(story)) == ["app-2: Look into 7", "Run again"]
+    assert picks(story)[0].command == "threads app-2 pid=7"
+
+
+def test_a_choice_of_the_same_recipe_keeps_what_was_asked_for() -> None:
+    """Only what the suggestion names is another."""
+    capture = a_capture(recipe="threads", parameters={"pid": 0, "every": 3})
+    story = replace(complete(a_result("ps", leads("7 java", pid=7))), capture=capture)
+
+    assert picks(story)[0].command == "threads app-1 pid=7 every=3"
+
+
+def test_what_was_agreed_to_stands_under_the_headline() -> None:
+    """Whoever wonders why the service stood still reads it there."""
+    story = replace(complete(), capture=a_capture(cost="stops api (pid 7) for about 3 s"))
+
+    assert root(story).text.splitlines()[2] == "⚖️ Agreed to: stops api (pid 7) for about 3 s"
+
+
+def test_every_message_is_what_slacks_types_allow() -> None:
+    """Validated against the schema that is generated from Slack's own types."""
+    path = SCHEMAS / "slack-types-3.2.0.blockkit.schema.json"
+    if not path.exists():
+        pytest.skip("Slack's Block Kit schema is not here; set CAPTUREBOT_SCHEMAS to its folder")
+    schema = Draft7Validator({**json.loads(path.read_text()), "$ref": "#/definitions/KnownBlock"})
+    trigger = a_trigger("core", parameters={"pid": "7"})
+    offered = Offered(offer_id="1", trigger=trigger, recipe_digest="d", at=AT, cost="stops it")
+    choices = tuple(Suggestion(label=f"{pid} java", parameters={"pid": pid}) for pid in range(1, 21))
+    few, many = (replace(offered, choices=choices[:n], choices_in_all=31) for n in (3, 20))
+    stories = [running(), *(complete(a_result("ps", *[leads(f"{n}", pid=n) for n in range(k)])) for k in (0, 5, 9, 40))]
+    shown = [message for story in stories for message in (root(story), *details(story))]
+
+    for blocks in [*(list(one.blocks) for one in shown), *(list(offer(one).blocks) for one in (offered, few, many))]:
+        assert [error.message for block in blocks for error in schema.iter_errors(block)] == []
+        assert check_blocks(blocks, "message") == []
 
 
 @pytest.mark.parametrize(

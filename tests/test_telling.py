@@ -142,11 +142,11 @@ async def test_a_journal_that_is_away_for_a_moment_silences_nobody(tmp_path: Pat
     class Sick(Journal):
         sick = 0
 
-        async def after(self, seq: int) -> list[tuple[int, Event]]:
+        async def after(self, seq: int, *, only: str | None = None) -> list[tuple[int, Event]]:
             if self.sick:
                 self.sick -= 1
                 raise JournalError("locked")
-            return await super().after(seq)
+            return await super().after(seq, only=only)
 
         async def memory(self, reporter: str, topic: str) -> tuple[int, dict[str, object]] | None:
             if self.sick and topic:

@@ -1,4 +1,4 @@
-"""Open files: processes near their limit, space held by deleted files."""
+"""Open files: processes near their limit or on the way to it, space held by deleted files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from bot.insights import Reading, sections, words
+from bot.insights.choice import row_of, spoken, unchosen
+from bot.insights.leaks import Opener, leaking
+from bot.insights.onward import explaining
 from bot.model import Finding, Level
 
 LIMIT_WARN = 0.80  # of a process's limit; a leak that is here is at its end soon
@@ -16,20 +19,24 @@ DELETED_WARN_BYTES = 5e9
 DELETED_SHARE = 0.10  # of a disk that is nearly full: deleted files are why
 FULL = 0.90  # of a disk
 PATH_CHARS = 60
-KINDS = (
-    ("sockets", "sockets"),
-    ("pipes", "pipes"),
-    ("anonymous", "anonymous descriptors (epoll, eventfd)"),
-    ("files", "files"),
-)
+RECIPE = "files"
 
 
 def files(reading: Reading) -> Iterator[Finding]:
     """Name processes that run out of file descriptors, and those that hold deleted files."""
-    tables = {section.name: section for section in sections(reading.text)}
+    parts = sections(reading.text)
+    tables = {section.name: section for section in parts}
     rows = {name: section.rows() for name, section in tables.items()}
+    yield from unchosen(parts, RECIPE, reading.target)
+    seconds = words.number(tables["processes"].facts.get("seconds")) if "processes" in tables else 0.0
+    alone = "process" in tables
     for row in rows.get("processes", []):
-        yield from _process(row)
+        opener = Opener(row=row, seconds=seconds, names=rows.get("names", []))
+        told = [*leaking(opener, alone=alone)] or [*_near(opener, alone=alone)]
+        yield from told or _as_asked(opener, alone=alone)
+    if alone and not rows.get("processes"):
+        text = f"What {spoken(row_of(parts))} has open cannot be seen: it belongs to {words.clean(row_of(parts).get('user', '?'))}, or has ended"
+        yield Finding(level=Level.WARN, text=text, weight=0.4)
     for row in rows.get("system", []):
         share = words.number(row.get("allocated")) / (words.number(row.get("most")) or float("inf"))
         if share >= SYSTEM_WARN:
@@ -40,19 +47,27 @@ def files(reading: Reading) -> Iterator[Finding]:
         yield Finding(level=Level.INFO, text=f"Open files: {words.clean(tables['unseen'].body, 100)}", weight=0.1)
 
 
-def _process(row: dict[str, str]) -> Iterator[Finding]:
-    opened, limit = words.number(row.get("open")), words.number(row.get("limit"))
-    if limit <= 0 or opened < LEAST_OPEN or opened / limit < LIMIT_WARN:
+def _near(opener: Opener, *, alone: bool) -> Iterator[Finding]:
+    if opener.share < LIMIT_WARN or opener.opened < LEAST_OPEN:
         return
-    kind, name = max(KINDS, key=lambda each: words.number(row.get(each[0])))
-    most = words.number(row.get(kind))
-    folder = f" in {words.clean(row.get('folder', ''), PATH_CHARS)}" if kind == "files" and row.get("folder") else ""
-    who = f"{words.clean(row.get('process', '?'))} (pid {words.clean(row.get('pid', '?'))}, user {words.clean(row.get('user', '?'))})"
-    text = f"{who} has {words.count(opened)} of {words.count(limit)} files open, {words.count(most)} of them {name}{folder}"
-    level = Level.BAD if opened / limit >= LIMIT_BAD else Level.WARN
+    text = f"{opener.who} has {words.count(opener.opened)} of {words.count(opener.limit)} files open, {opener.mostly}"
     yield Finding(
-        level=level, text=text, weight=min(opened / limit, 1.0) * 0.85, evidence=words.evidence(" ".join(row.values()))
+        level=Level.BAD if opener.share >= LIMIT_BAD else Level.WARN,
+        text=text,
+        weight=min(opener.share, 1.0) * 0.85,
+        evidence=opener.evidence,
+        next=explaining(opener.process, opener.pid, *([] if alone else [RECIPE])),
     )
+
+
+def _as_asked(opener: Opener, *, alone: bool) -> Iterator[Finding]:
+    """What somebody asked for by its name is told, though it is well."""
+    if alone:
+        grown = (
+            f"{abs(opener.grown):.0f} {'more' if opener.grown > 0 else 'fewer'} than" if opener.grown else "as many as"
+        )
+        text = f"{opener.who} has {words.count(opener.opened)} of {words.count(opener.limit)} files open, {grown} {words.duration(opener.seconds)} before"
+        yield Finding(level=Level.INFO, text=text, weight=0.3, evidence=opener.evidence)
 
 
 def _deleted(rows: list[dict[str, str]]) -> Iterator[Finding]:

@@ -105,8 +105,8 @@ def kernel(reading: Reading) -> Iterator[Finding]:
         by_kind.setdefault(complaint.kind, []).append(complaint)
     for kind in sorted(by_kind):
         yield _finding(kind, by_kind[kind])
-    if unseen := bodies.get("unseen", "").strip():
-        yield Finding(level=Level.INFO, text=words.clean(unseen[:1].upper() + unseen[1:], 160), weight=0.1)
+    if unseen := words.clean(bodies.get("unseen", ""), 160):
+        yield Finding(level=Level.INFO, text=unseen[:1].upper() + unseen[1:], weight=0.1)
 
 
 def _complaints(messages: str, uptime: float) -> Iterator[Complaint]:

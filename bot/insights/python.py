@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.insights import Reading, sections, words
-from bot.insights.pyprocess import finding, is_stopped, row_of, spoken, unread
+from bot.insights.choice import row_of, spoken
+from bot.insights.pyprocess import finding, is_stopped, unread
 from bot.insights.pystacks import Frame, Look, Thread, Wait, looks_of
 from bot.model import Finding, Level
 

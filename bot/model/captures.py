@@ -42,6 +42,8 @@ class Trigger:
     place: Place | None = None
     incident: str | None = None
     key: str | None = None  # the same key twice is the same delivery, accepted once
+    offer: str | None = None  # the id of the measured cost that somebody agreed to
+    after: str | None = None  # the id of the capture whose button asked for this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Capture:
     prefix: str  # of every object it stores, ends with "/"
     place: Place | None = None
     incident: str | None = None
+    cost: str = ""  # what its cost was measured to be before somebody agreed to it
 
     @property
     def command(self) -> str:
@@ -82,7 +85,8 @@ class Capture:
 class Artifact:
     """Something kept: *key* inside the store, *url* for people, *sha256* hex of the stored bytes.
 
-    *trouble* is a sentence while it lies elsewhere than it belongs; *url* then leads there.
+    *trouble* is a sentence while it lies elsewhere than it belongs; *url* then leads there. *binary* marks a file
+    from a host that could not be redacted, *cut* one of which only the first part came.
     """
 
     key: str
@@ -90,6 +94,25 @@ class Artifact:
     size_bytes: int
     sha256: str
     trouble: str = ""
+    binary: bool = False
+    cut: bool = False
+
+    @property
+    def caution(self) -> str:
+        """What to know before opening it; "" where there is nothing."""
+        return ", ".join(["cut"] * self.cut + ["not redacted: may hold secrets"] * self.binary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """What is worth running next on the same target, as a person would type it; *recipe* "" is the one that ran.
+
+    *label* is what a button says, at most 60 characters. The desk checks it anew when somebody asks for it.
+    """
+
+    label: str
+    recipe: str = ""
+    parameters: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +126,8 @@ class Finding:
     text: str
     weight: float = 0.5
     evidence: tuple[str, ...] = ()  # lines of the artifact it was read from, at most 10
+    next: tuple[Suggestion, ...] = ()  # cheap before dear, at most 10
+    answer: bool = False  # to a question that a person put: told first, however ordinary it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +144,13 @@ class StepResult:
     exit_status: int | None = None
     cut: bool = False
     artifact: Artifact | None = None
+    files: tuple[Artifact, ...] = ()  # left by the step beside its output, not redacted
     masked: Mapping[str, int] = field(default_factory=dict)  # secrets masked, by kind
     findings: tuple[Finding, ...] = ()
     stop_proof: str = ""  # what ending it on the target left behind, where it had to be ended
+    remark: str = ""  # what else came to light there: leftovers of an earlier capture, and what became of them
+
+    @property
+    def kept(self) -> tuple[Artifact, ...]:
+        """Its output, where there was any, and its files."""
+        return (self.artifact, *self.files) if self.artifact else self.files

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from bot.model.captures import Artifact, Capture, Person, StepResult, Trigger
+from bot.model.captures import Artifact, Capture, Person, Place, StepResult, Suggestion, Trigger
+from bot.model.incidents import Heard
 from bot.model.verdicts import State
 
 
@@ -28,6 +29,28 @@ class Refused:
     reason: str
     at: datetime
     type: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """The cost of *trigger* was measured, and whoever asked may agree to it; nothing runs yet.
+
+    Where several processes match, *choices* are what to choose from, and there is nothing to agree to.
+    """
+
+    offer_id: str
+    trigger: Trigger
+    recipe_digest: str
+    at: datetime
+    cost: str = ""  # a sentence for people
+    choices: tuple[Suggestion, ...] = ()
+    choices_in_all: int = 0
+    type: Literal["offered"] = "offered"
+
+    @property
+    def key(self) -> str:
+        """What the journal finds it by."""
+        return offer_key(self.offer_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +119,19 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """Somebody pressed a button of this capture, which started another one."""
+
+    capture_id: str
+    by: str  # the other one's id
+    what: str  # it does, as a person would type it
+    key: str  # of the trigger, by which the button is known
+    who: Person
+    at: datetime
+    type: Literal["followed"] = "followed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteWritten:
     """The incident's note in PagerDuty now tells this capture's story up to here."""
 
@@ -129,19 +165,49 @@ class Linked:
     type: Literal["linked"] = "linked"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A capture of an incident that had no channel yet is told in *place*, which was linked to the incident since."""
+
+    capture_id: str
+    place: Place
+    at: datetime
+    type: Literal["shown"] = "shown"
+
+
 Event = (
     Accepted
     | Refused
+    | Offered
     | Started
     | StepStarted
     | StepFinished
     | StopAsked
     | Finished
     | Moved
+    | Followed
     | NoteWritten
     | NoteFailed
     | Linked
+    | Shown
+    | Heard
 )
+
+
+def offer_key(offer_id: str) -> str:
+    """The key under which the journal has an offer."""
+    return f"offer {offer_id}"
+
+
+def key_of(event: Event) -> str | None:
+    """What the journal lets happen once, for an event that has such a key."""
+    match event:
+        case Accepted(key=key):
+            return key
+        case Offered() | Heard():
+            return event.key
+        case _:
+            return None
 
 
 def capture_of(event: Event) -> str | None:
@@ -149,7 +215,7 @@ def capture_of(event: Event) -> str | None:
     match event:
         case Accepted(capture=capture):
             return capture.id
-        case Refused() | Linked():
+        case Refused() | Offered() | Linked() | Heard():
             return None
         case _:
             return event.capture_id

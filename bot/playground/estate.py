@@ -62,11 +62,17 @@ class Estate:
 
 @asynccontextmanager
 async def estate(
-    folder: Path, *, port: int, targets: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    port: int,
+    targets: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Estate]:
     """Start all but the bot. *port* is the page's; raises UserError when something does not start.
 
-    *targets*, as capturebot.yml has them, with their secrets in *environ*, stand in for a database and a host of its own.
+    *targets*, as capturebot.yml has them, with their secrets in *environ*, stand in for a database and a host of its own;
+    *settings* is what else stands there.
     """
     async with AsyncExitStack() as stack:
         s3 = await stack.enter_async_context(private_s3(folder / "s3"))
@@ -87,7 +93,7 @@ async def estate(
             workspace.add_note("Scenes", f"{workspace.page_url}scenes/")
         if targets is None:
             await _populate(here, stack)
-        await _configure(here, targets, environ or {})
+        await _configure(here, targets, environ or {}, settings or {})
         yield here
 
 
@@ -109,7 +115,9 @@ def _app() -> App:
     return App.from_manifest(yaml.safe_load(MANIFEST.read_text())) if MANIFEST.exists() else App()
 
 
-async def _configure(here: Estate, targets: Mapping[str, Any] | None, environ: Mapping[str, str]) -> None:
+async def _configure(
+    here: Estate, targets: Mapping[str, Any] | None, environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> None:
     """Write the bot's configuration; secrets go into its environment and key files, never into the file."""
     here.environ = {
         "SLACK_BOT_TOKEN": here.workspace.bot_token,
@@ -138,6 +146,7 @@ async def _configure(here: Estate, targets: Mapping[str, Any] | None, environ: M
             "browse_url": f"{here.workspace.page_url}files/{{key}}",
         },
         "targets": dict(targets or {"here": {"about": "this machine", "local": True}}),
+        **settings,
     }
     if here.database:
         await here.database.create_observer("capture", here.environ["ORDERS_DB_PASSWORD"])

@@ -1,69 +1,69 @@
 """Folders of recipe files into Recipes, or every problem of every file at once.
 
-`shape` says what a file may hold, `rules` what its parts must be to each other, `draft` makes a
-Recipe of it, and `parameters` binds what people give.
+`shape` and `stepshape` say what a file may hold, `rules` what its parts must be to each other, `draft`
+and `steps` make a Recipe of it, `composing` adds what it uses of others, `library` knows all files, and
+`parameters` binds what people give.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from bot.command import RESERVED
 from bot.errors import ConfigError, Problem
 from bot.model import Recipe
-from bot.recipes.draft import read_recipe
+from bot.recipes.builtin import builtin_folder
+from bot.recipes.library import Library
 from bot.recipes.parameters import bind, bind_parameters
+from bot.recipes.queries import RECIPE, chosen
 from bot.yamlfile import nearest
 
-__all__ = ["bind", "bind_parameters", "builtin_folder", "load_all", "load_folder", "nearest"]
+__all__ = [
+    "bind",
+    "bind_parameters",
+    "builtin_folder",
+    "chosen",
+    "load_all",
+    "load_folder",
+    "nearest",
+    "problem_of_name",
+]
 
 MAX_FILES = 300  # recipes in one folder
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
-def builtin_folder() -> Path:
-    """The folder of the recipes that ship with the bot: inside the package when installed, else beside it."""
-    package = Path(__file__).parent.parent
-    installed = package / "captures"
-    return installed if installed.is_dir() else package.parent / "captures"
-
-
 def load_folder(folder: Path) -> dict[str, Recipe]:
     """The recipes in *folder* by name, naming any insight. Raises ConfigError with every problem."""
-    return _load([folder], None)
+    return _load([folder], None, None)
 
 
-def load_all(folders: Sequence[Path], *, insights: Collection[str]) -> dict[str, Recipe]:
-    """The recipes of all *folders* by name; their steps may name *insights*.
+def load_all(folders: Sequence[Path], *, insights: Collection[str], tools: Path | None = None) -> dict[str, Recipe]:
+    """The recipes of all *folders* by name; their steps may name *insights*, and carry what lies in *tools* or beside the bot.
 
     Raises ConfigError with every problem of every file.
     """
-    return _load(folders, insights)
+    return _load(folders, insights, tools)
 
 
-def _load(folders: Sequence[Path], insights: Collection[str] | None) -> dict[str, Recipe]:
-    recipes: dict[str, Recipe] = {}
-    paths: dict[str, Path] = {}
+def _load(folders: Sequence[Path], insights: Collection[str] | None, tools: Path | None) -> dict[str, Recipe]:
+    files: dict[str, list[Path]] = {}
     problems: list[Problem] = []
     for folder in {folder.resolve(): folder for folder in folders}.values():
         for path, problem in _files(folder):
             if problem:
                 problems.append(problem)
-                continue
-            if path.stem in paths:
-                message = f"there is a recipe `{path.stem}` already, in {paths[path.stem]}"
-                problems.append(_problem(path, message, "rename the file: its name is the recipe's"))
-                continue
-            paths[path.stem] = path
-            try:
-                recipes[path.stem] = read_recipe(path, insights=insights)
-            except ConfigError as error:
-                problems += error.problems
-    if problems:
-        raise ConfigError(tuple(problems))
-    return dict(sorted(recipes.items()))
+            else:
+                files.setdefault(path.stem, []).append(path)
+    beside_the_bot = Path(sys.executable).parent
+    library = Library(files, insights=insights, tools=(tools, beside_the_bot) if tools else (beside_the_bot,))
+    recipes = {name: library.recipe(path) for name, paths in sorted(files.items()) for path in paths}
+    if problems or library.problems:
+        raise ConfigError((*problems, *library.problems))
+    return {name: recipe for name, recipe in recipes.items() if recipe}
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, Problem | None]]:
@@ -76,7 +76,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, Problem | None]]:
         return
     recipes = [path for path in paths if path.suffix == ".yml"]
     for path in recipes[:MAX_FILES]:
-        yield path, _wrong_name(path)
+        yield path, problem_of_name(path, path.stem)
     for path in paths:
         if path.suffix.lower() in {".yaml", ".yml"} and path not in recipes:
             yield path, _problem(path, "is not read as a recipe", f"rename it to {path.stem}.yml")
@@ -84,10 +84,14 @@ def _files(folder: Path) -> Iterator[tuple[Path, Problem | None]]:
         yield folder, _problem(folder, f"holds more than {MAX_FILES} recipes", "move some to a second folder")
 
 
-def _wrong_name(path: Path) -> Problem | None:
-    if path.stem in RESERVED:
-        return _problem(path, f"`/capture {path.stem}` means something else", "give the recipe another name")
-    if not _NAME.fullmatch(path.stem):
+def problem_of_name(path: Path, name: str) -> Problem | None:
+    """What is wrong with a recipe's *name*, which its file at *path* has, too."""
+    if name == RECIPE:
+        cure = "give the recipe another name, or make a query of it"
+        return _problem(path, f"`/capture {RECIPE}` asks the `queries` of capturebot.yml", cure)
+    if name in RESERVED:
+        return _problem(path, f"`/capture {name}` means something else", "give the recipe another name")
+    if not _NAME.fullmatch(name):
         cure = "use lower-case letters, digits and `-`, at most 31"
         return _problem(path, "its name cannot be typed as a recipe's name", f"rename the file: {cure}")
     return None

@@ -7,13 +7,13 @@ environment variable of a script (``PARAM_NAME``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import re2
 
 from bot.errors import UserError
-from bot.model import Action, Log, Parameter, ParameterType, Recipe, Run, Script, Sql, Step
+from bot.model import Action, File, Log, Parameter, ParameterType, Passed, Recipe, Run, Script, Sql, Step
 from bot.yamlfile import listed, nearest, shown
 
 MAX_VALUE_CHARACTERS = 200
@@ -31,7 +31,7 @@ def used(action: Action) -> frozenset[str]:
         case Sql(statements=statements):
             texts = [text for each in statements for text in (each.both, each.mariadb, each.mysql) if text]
             found = [name for text in texts for name in _ARGUMENT.findall(text)]
-        case Script(text=text):
+        case Script(text=text) | File(script=Script(text=text)):
             found = [name.lower() for name in _VARIABLE.findall(text)]
         case Log():
             found = []
@@ -41,18 +41,30 @@ def used(action: Action) -> frozenset[str]:
 def bind(step: Step, parameters: Mapping[str, str | int]) -> Step:
     """*step* with the values of `bind_parameters` in place."""
     action = step.action
-    names = sorted(used(action))
+    passed = {name: _value(each, parameters) for name, each in step.passed.items()}
+    given = {name: value for name, value in {**parameters, **passed}.items() if value is not None}
+    names = sorted(used(action) & set(given))  # a script has a default of its own for the others
     match action:
         case Run(argv=argv):
-            values = {f"{{{name}}}": str(parameters[name]) for name in names}
+            values = {f"{{{name}}}": str(given[name]) for name in names}
             action = Run(argv=tuple(values.get(element, element) for element in argv))
         case Sql():
-            action = replace(action, arguments={name: parameters[name] for name in names})
+            action = replace(action, arguments={name: given[name] for name in names})
         case Script():
-            action = replace(action, env={f"PARAM_{name.upper()}": str(parameters[name]) for name in names})
+            action = _told(action, names, given)
+        case File(script=script):
+            action = replace(action, script=_told(script, names, given))
         case Log():
             pass
-    return replace(step, action=action)
+    return replace(step, action=action, passed={})
+
+
+def _value(passed: Passed, parameters: Mapping[str, str | int]) -> str | int | None:
+    return passed.value if passed.source is None else parameters[passed.source]
+
+
+def _told(script: Script, names: Iterable[str], parameters: Mapping[str, str | int]) -> Script:
+    return replace(script, env={f"PARAM_{name.upper()}": str(parameters[name]) for name in names})
 
 
 def bind_parameters(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str | int]:
@@ -70,8 +82,12 @@ def bind_parameters(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str |
                 cure=f"Did you mean `{meant}`?" if meant else takes,
             )
     values = {name: fit(parameter, given[name]) for name, parameter in declared.items() if name in given}
+    for step in (*recipe.steps, *((recipe.cost,) if recipe.cost else ())):
+        for passed in step.passed.values():
+            for parameter in passed.suits if passed.source in values else ():
+                fit(replace(parameter, name=passed.source), str(values[passed.source]))
     for name, value in values.items():
-        if isinstance(value, str) and value.startswith("-") and _reads_as_option(recipe, name):
+        if isinstance(value, str) and value.startswith("-") and reads_as_option(recipe.steps, name):
             raise UserError(
                 f"`{name}` must not begin with `-`: the program would take it for an option.",
                 cure=_sample(declared[name]),
@@ -132,13 +148,16 @@ def _sample(parameter: Parameter) -> str:
     return f"For example: `{parameter.name}={parameter.default}`." if parameter.default != "" else ""
 
 
-def _reads_as_option(recipe: Recipe, name: str) -> bool:
-    """The value stands where a program looks for options, not behind one or behind `--`."""
-    for step in recipe.steps:
+def reads_as_option(steps: Iterable[Step], name: str) -> bool:
+    """A value of the parameter *name* stands where a program looks for options, not behind one or behind `--`."""
+    for step in steps:
         if not isinstance(step.action, Run):
             continue
         argv = step.action.argv
         for position, element in enumerate(argv):
-            if element == f"{{{name}}}" and "--" not in argv[:position] and not argv[position - 1].startswith("-"):
+            match = _ELEMENT.fullmatch(element)
+            if not match or (step.passed[match[1]].source if match[1] in step.passed else match[1]) != name:
+                continue
+            if "--" not in argv[:position] and not argv[position - 1].startswith("-"):
                 return True
     return False

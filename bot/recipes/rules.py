@@ -93,10 +93,11 @@ _QUOTED_OR_COMMENT = re.compile(
 )
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|INTO|CALL|LOCK\s+IN|FOR\s+SHARE|REPLACE(?!\s*\())\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"%\(([^)\s]*)\)?(s?)")
+_FOUND = re.compile(r"([a-z][a-z0-9_-]*)\.[A-Za-z_]\w*")  # a column of what an earlier statement found
 
 
-def faults_of_sql(text: str, declared: Collection[str]) -> Iterator[Fault]:
-    """Yield what is wrong with one SQL statement."""
+def faults_of_sql(text: str, declared: Collection[str], earlier: Collection[str] = ()) -> Iterator[Fault]:
+    """Yield what is wrong with one SQL statement; *earlier* are those of its step that are sent before it."""
     bare = _QUOTED_OR_COMMENT.sub(" ", text)
     hidden = "".join(_QUOTED_OR_COMMENT.findall(text))
     first = re.match(r"[\s(]*(\w*)", bare)
@@ -111,10 +112,15 @@ def faults_of_sql(text: str, declared: Collection[str]) -> Iterator[Fault]:
         yield "has a quote or a comment that is never closed", "close it"
     if re.search(r"/\*M?!", hidden):
         yield "has a comment that the server executes (`/*!`)", "write the text of each flavour under its own key"
-    if re.search(r"%\(\w+\)s", hidden):
+    if re.search(r"%\([\w.-]+\)s", hidden):
         yield "has a parameter inside quotes or a comment", "take it out of there: the value is quoted when it is bound"
     for name, conversion in _PLACEHOLDER.findall(bare):
-        if not conversion or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        if conversion and (found := _FOUND.fullmatch(name)):
+            if found[1] not in earlier:
+                meant = nearest(found[1], earlier)
+                cure = f"did you mean `{meant}`?" if meant else "name one that stands above it in the same step"
+                yield f"there is no statement `{shown(found[1])}` before it", cure
+        elif not conversion or not re.fullmatch("[a-z][a-z0-9_]*", name):
             yield (
                 f"has a parameter that is written wrongly: `%({shown(name)}`",
                 "write it as `%(name)s`, the name in lower case",
@@ -125,13 +131,20 @@ def faults_of_sql(text: str, declared: Collection[str]) -> Iterator[Fault]:
 
 # --- scripts ----------------------------------------------------------------------------------
 
+_WITH_DEFAULT = re.compile(r"\$\{PARAM_[A-Z][A-Z0-9_]*:?-")
+
 
 def faults_of_script(script: Script, declared: Collection[str]) -> Iterator[tuple[int, Fault]]:
-    """Yield what is wrong with a script, each with its line in it."""
+    """Yield what is wrong with a script, each with its line in it.
+
+    A script for several recipes may use what not all of them declare, as ``${PARAM_NAME:-default}``.
+    """
     if "\r" in script.text:
         line = script.text[: script.text.index("\r")].count("\n") + 1
         yield line, ("has Windows line ends, which bash cannot read", "save it with Unix line ends")
+    bare = _WITH_DEFAULT.sub("", script.text)
     for name in sorted(used(script) - set(declared)):
-        lines = script.text.split("\n")
-        line = next(n for n, text in enumerate(lines, 1) if name in used(replace(script, text=text)))
-        yield line, undeclared(name, declared)
+        if name in used(replace(script, text=bare)) or nearest(name, declared):
+            lines = script.text.split("\n")
+            line = next(n for n, text in enumerate(lines, 1) if name in used(replace(script, text=text)))
+            yield line, undeclared(name, declared)

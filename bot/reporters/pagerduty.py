@@ -248,6 +248,7 @@ def _block(number: int, story: Story) -> list[str]:
     return [
         _line(_title(number, story)),
         _line(_asked(story.capture)),
+        *([_line(f"Agreed to: {story.capture.cost}")] if story.capture.cost else []),
         *_end(story),
         *_section("Findings:", [_finding(told) for told in story.findings]),
         *_section("Gaps:", _gaps(story)),
@@ -301,10 +302,14 @@ def _files(story: Story) -> list[str]:
     total = _bytes(sum(artifact.size_bytes for artifact in story.artifacts))
     kept = [*story.artifacts, *([story.manifest] if story.manifest else [])]
     lines = [
-        f"- {_line(artifact.key.removeprefix(story.capture.prefix))} ({_bytes(artifact.size_bytes)}) {_address(artifact)}"
+        f"- {_line(artifact.key.removeprefix(story.capture.prefix))} ({_facts(artifact)}) {_address(artifact)}"
         for artifact in kept
     ]
     return [f"Files ({len(story.artifacts)}, {total}):", *lines]
+
+
+def _facts(artifact: Artifact) -> str:
+    return ", ".join(word for word in (_bytes(artifact.size_bytes), artifact.caution) if word)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

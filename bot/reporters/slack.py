@@ -132,7 +132,8 @@ class SlackThread:
 
     async def _post(self, capture: Capture, piece: str, message: Message, known: _Known) -> str:
         assert capture.place  # noqa: S101  a capture without a place has no topic here
-        thread_ts = capture.place.thread_ts if piece == "root" else known.ts["root"]
+        # Asked for in a thread, all of it stands there: a reply has no thread of its own.
+        thread_ts = capture.place.thread_ts or known.ts.get("root")
         arguments: dict[str, Any] = {
             "channel": capture.place.channel,
             "text": message.text,

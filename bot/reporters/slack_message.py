@@ -2,7 +2,7 @@
 
 Everything is built of spans of literal text (rich text blocks), so a process called `*<!channel>*`
 stays just that. The same spans make the top-level ``text``, which is what phones, notifications and
-screen readers get, and which is therefore complete.
+screen readers get, and which is therefore complete: what the buttons do stands there in words.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.model import Artifact, Outcome, StepResult
+from bot.reporters import slack_buttons
+from bot.reporters.slack_buttons import Block
+from bot.reporters.suggestions import picks
 from bot.story import Story, Told
 
 TEXT_CHARS = 3000  # of one message; Slack refuses an edit over 4,000 and escapes count
-LINE_CHARS = 600
+LINE_CHARS = 600  # escapes count here too
+SPOKEN_AT_MOST = 3  # suggestions that the text of a message spells out
+FOLLOWED_AT_MOST = 5  # captures that its buttons started, in one message
 REPLIES_AT_MOST = 20  # in one thread; what is beyond is in the manifest
 
 
@@ -43,26 +48,43 @@ class Message:
 def root(story: Story) -> Message:
     """The message in the channel: the culprit first, then how far the capture is."""
     lines = [(Span(f"{_icon(story)} {story.headline}", bold=True),), _standing(story)]
+    if story.capture.cost:
+        lines.append((Span(f"⚖️ Agreed to: {story.capture.cost}"),))
     if story.reason:
         lines.append((Span(story.reason),))
     if story.away:
         lines.append((Span(f"💾 {story.away_words}"),))
     if story.error_id:
         lines.append((Span(f"Whoever runs capturebot finds the cause under error {story.error_id}."),))
-    if not story.state.ended:
-        lines.append((Span("Stop it with "), Span(f"/capture stop {story.capture.id}", code=True)))
-    elif story.state.value in {"interrupted", "failed", "stopped"}:
-        kept = f"{_count(len(story.artifacts), 'file')} kept. " if story.artifacts else "Nothing was kept. "
-        lines.append((Span(f"{kept}Run it again: "), Span(story.capture.command, code=True)))
+    if story.state.value in {"interrupted", "failed", "stopped"}:
+        lines.append(
+            (Span(f"{_count(len(story.artifacts), 'file')} kept." if story.artifacts else "Nothing was kept."),)
+        )
     if story.note_trouble:
         lines.append((Span(f"PagerDuty note: {story.note_trouble}"),))
-    return _message(lines)
+    lines += [
+        (Span(f"➡️ {event.who.name}: "), Span(event.what, code=True), Span(" · "), Span(event.by, code=True))
+        for event in story.followed[-FOLLOWED_AT_MOST:]
+    ]
+    return _message(lines, blocks=slack_buttons.under_root(story), spoken=_spoken(story))
+
+
+def _spoken(story: Story) -> list[Line]:
+    """What the buttons do, in words that can be typed: for phones' notifications and screen readers."""
+    shown = picks(story)[:SPOKEN_AT_MOST]
+    lines: list[Line] = [(Span(f"Next: /capture {pick.command} ({pick.suggestion.label})"),) for pick in shown]
+    if not story.state.ended:
+        lines.append((Span(f"Stop it with /capture stop {story.capture.id}"),))
+    elif story.state.value in {"interrupted", "failed", "stopped"}:
+        lines.append((Span(f"Run it again: {story.capture.command}"),))
+    return lines
 
 
 def details(story: Story) -> list[Message]:
     """The replies in the thread, in order; earlier ones keep their place as the story goes on."""
     lines = [*_findings(story), *_files(story), *_end(story)]
-    messages = [_message(page) for page in _pages(lines)]
+    pages = _pages(lines)
+    messages = [_message(page, blocks=() if n else slack_buttons.in_thread(story)) for n, page in enumerate(pages)]
     return messages[:REPLIES_AT_MOST]
 
 
@@ -110,18 +132,20 @@ def _result(result: StepResult, title: str) -> Line:
         spans.append(Span(f" — {result.outcome.words}"))
     if result.reason:
         spans.append(Span(f": {result.reason}" if result.outcome is not Outcome.OK else f" — {result.reason}"))
-    if result.artifact:
-        spans += [Span(" · "), _file(result.artifact)]
-    elif result.outcome is Outcome.OK:
+    for artifact in result.kept:
+        spans += [Span(" · "), _file(artifact)]
+    if not result.kept and result.outcome is Outcome.OK:
         spans.append(Span(" — no output"))
     if result.stop_proof:
         spans.append(Span(f" · {result.stop_proof}"))
+    if result.remark:
+        spans.append(Span(f" · {result.remark}"))
     return tuple(spans)
 
 
 def _end(story: Story) -> list[Line]:
     lines: list[Line] = []
-    known = {result.artifact.key for result in story.results if result.artifact}
+    known = {artifact.key for result in story.results for artifact in result.kept}
     found = [artifact for artifact in story.saved if artifact.key not in known]
     if found:
         lines.append((Span("Saved before the interruption", bold=True),))
@@ -143,7 +167,7 @@ def _end(story: Story) -> list[Line]:
 
 def _file(artifact: Artifact) -> Span:
     name = artifact.key.rsplit("/", 1)[-1]
-    label = f"{name} ({size(artifact.size_bytes)})"
+    label = f"{name} ({', '.join(word for word in (size(artifact.size_bytes), artifact.caution) if word)})"
     if artifact.url.startswith(("http://", "https://")):
         return Span(label, url=artifact.url)
     return Span(f"{label} {artifact.url}")
@@ -181,12 +205,30 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _message(lines: Iterable[Line]) -> Message:
-    kept = [_shorten(line) for line in lines]
-    text = "\n".join("".join(_plain(span) for span in line) for line in kept)
+def _message(lines: Iterable[Line], *, blocks: Iterable[Block] = (), spoken: Iterable[Line] = ()) -> Message:
+    """A message that shows *lines* and then *blocks*; *spoken* lines stand in its text alone."""
+    kept = _fitting(lines, TEXT_CHARS)
+    text = "\n".join(
+        map(_line_text, [*kept, *_fitting(spoken, TEXT_CHARS - sum(len(_line_text(one)) for one in kept))])
+    )
     elements = [_element(span) for line in kept for span in (*line, Span("\n")) if span.text]
     block = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements[:-1]}]}
-    return Message(text=text, blocks=[block])
+    return Message(text=text, blocks=[block, *blocks])
+
+
+def _fitting(lines: Iterable[Line], room: int) -> list[Line]:
+    """The first lines, shortened, that *room* characters of text hold."""
+    kept = []
+    for line in map(_shorten, lines):
+        room -= len(_line_text(line)) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return kept
+
+
+def _line_text(line: Line) -> str:
+    return "".join(map(_plain, line))
 
 
 def _plain(span: Span) -> str:
@@ -206,19 +248,27 @@ def _shorten(line: Line) -> Line:
     room, kept = LINE_CHARS, []
     for span in line:
         text = "".join(c if c.isprintable() or c == "\n" else " " for c in span.text)
-        if len(text) > room:
-            kept.append(Span(text[: max(room - 1, 0)] + "…", span.bold, span.code, span.url))
+        if len(escape(text)) > room:
+            kept.append(Span(_cut(text, room - 1) + "…", span.bold, span.code, span.url))
             break
         kept.append(Span(text, span.bold, span.code, span.url))
-        room -= len(text)
+        room -= len(escape(text))
     return tuple(kept)
+
+
+def _cut(text: str, room: int) -> str:
+    """As much of *text* as *room* characters hold once it is escaped."""
+    kept = text[: max(room, 0)]
+    while kept and len(escape(kept)) > room:
+        kept = kept[:-1]
+    return kept
 
 
 def _pages(lines: Sequence[Line]) -> list[list[Line]]:
     pages: list[list[Line]] = []
     room = 0
     for line in map(_shorten, lines):
-        length = sum(len(_plain(span)) for span in line) + 1
+        length = len(_line_text(line)) + 1
         if length > room or not pages:
             pages.append([])
             room = TEXT_CHARS

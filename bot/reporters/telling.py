@@ -19,7 +19,7 @@ import structlog
 
 from bot.errors import DeliveryFailed, JournalError
 from bot.journal import Journal
-from bot.model import Accepted, Event, Linked, Refused, capture_of
+from bot.model import Accepted, Event, Linked, capture_of
 from bot.reporters import Reporter
 from bot.story import Story, story
 from bot.tasks import Tasks
@@ -160,14 +160,11 @@ class _Voice:
                 self._read = min(self._read, seq - 1)
 
     async def _mark(self, seq: int, event: Event) -> None:
-        match event:
-            case Refused():
-                return
-            case Linked(incident=incident):
-                for capture_id in await self._journal.of_incident(incident):
-                    await self._mark_capture(seq, capture_id)
-            case _:
-                await self._mark_capture(seq, capture_of(event) or "")
+        if isinstance(event, Linked):
+            for one in await self._journal.of_incident(event.incident):
+                await self._mark_capture(seq, one)
+        elif capture_id := capture_of(event):
+            await self._mark_capture(seq, capture_id)
 
     async def _mark_capture(self, seq: int, capture_id: str) -> None:
         events = await self._journal.events(capture_id)

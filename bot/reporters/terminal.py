@@ -11,9 +11,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from bot.model import Accepted, Event, Level, Outcome, StepResult, capture_of
+from bot.model import Accepted, Artifact, Event, Level, Outcome, StepResult, capture_of
 from bot.reporters.slack_message import size
+from bot.reporters.suggestions import picks
 from bot.story import Story, begin, go_on
+
+NEXT_AT_MOST = 10  # suggestions
 
 STYLES = {Level.BAD: "bold red", Level.WARN: "yellow", Level.INFO: ""}
 
@@ -58,6 +61,8 @@ def render(story: Story) -> RenderableType:
             "dim",
         ),
     ]
+    if story.capture.cost:
+        lines.append(_line(f"⚖️ Agreed to: {story.capture.cost}"))
     if story.reason:
         lines.append(_line(story.reason))
     if story.away:
@@ -76,15 +81,22 @@ def render(story: Story) -> RenderableType:
         lines.append(_line(f"  📝 The PagerDuty note could not be written: {story.note_trouble}"))
     elif story.note_id:
         lines.append(_line("  📝 In the PagerDuty note of the incident"))
+    lines += [
+        _line(f"  ➡️ capturebot run {pick.command} ({pick.suggestion.label})") for pick in picks(story)[:NEXT_AT_MOST]
+    ]
     return Group(*lines)
 
 
 def _result(story: Story, result: StepResult) -> str:
     word = "" if result.outcome is Outcome.OK else f" — {result.outcome.words}"
     why = f": {result.reason}" if result.reason else ""
-    kept = f" → {result.artifact.url} ({size(result.artifact.size_bytes)})" if result.artifact else ""
-    proof = f" · {result.stop_proof}" if result.stop_proof else ""
-    return f"{result.outcome.icon} {_title(story, result.target, result.step)}{word}{why}{kept}{proof}"
+    kept = "".join(f" → {artifact.url} ({_facts(artifact)})" for artifact in result.kept)
+    more = "".join(f" · {said}" for said in (result.stop_proof, result.remark) if said)
+    return f"{result.outcome.icon} {_title(story, result.target, result.step)}{word}{why}{kept}{more}"
+
+
+def _facts(artifact: Artifact) -> str:
+    return ", ".join(word for word in (size(artifact.size_bytes), artifact.caution) if word)
 
 
 def _title(story: Story, target: str, step: str) -> str:

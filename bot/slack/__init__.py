@@ -1,1 +1,1 @@
-"""Ways in from Slack: the words of `/capture`, Bolt listeners, Socket Mode connections."""
+"""Ways in from Slack: Bolt listeners, the clerk behind them, what it says to one person, Socket Mode connections."""

@@ -1,16 +1,28 @@
-"""Ephemeral answers to `/capture`: help, list, status, refusals. Pure text in Slack's mrkdwn."""
+"""Ephemeral answers to `/capture` and to presses: help, list, status, refusals. Pure text in Slack's mrkdwn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from bot.command import USAGE
 from bot.errors import UserError
-from bot.model import Capture, Parameter, Recipe, Target
+from bot.model import Capture, Offered, Parameter, Place, Recipe, Service, Target
+from bot.offers import command
+from bot.reporters.slack_buttons import Block
 from bot.reporters.slack_message import escape
 from bot.story import Story
 
 TARGETS_LISTED = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is shown to one person; *instead* of the message that was pressed, which only that person sees too."""
+
+    text: str
+    blocks: tuple[Block, ...] = ()
+    instead: bool = False
 
 
 def refusal(error: UserError) -> str:
@@ -18,12 +30,31 @@ def refusal(error: UserError) -> str:
     return f"❌ {escape(str(error))}"
 
 
-def started(capture: Capture, *, channel: str) -> str:
+def started(capture: Capture, place: Place) -> str:
     """What the asker alone sees at once; the story itself follows in the channel."""
+    where = "this thread" if place.thread_ts else f"<#{place.channel}>"
     return (
         f"🕓 `{capture.id}`: {escape(capture.recipe_title)} on {escape(', '.join(capture.targets))} — "
-        f"{capture.impact.words}. The result comes in <#{channel}>."
+        f"{capture.impact.words}. The result comes in {where}."
     )
+
+
+def already(capture: Capture) -> str:
+    """Somebody pressed the same button before, or Slack delivered a command twice."""
+    return (
+        f"👉 {escape(capture.who.name)} started that already: `{capture.id}`, "
+        f"{escape(capture.recipe_title)} on {escape(', '.join(capture.targets))}."
+    )
+
+
+def measuring(recipe: Recipe, targets: Sequence[str]) -> str:
+    """What the asker reads while the cost is measured."""
+    return f"⏱️ Measuring what `{recipe.name}` would cost {escape(', '.join(targets))} …"
+
+
+def declined(offered: Offered) -> str:
+    """Nobody pays anything."""
+    return f"Nothing was captured. To be asked again: `{escape(command(offered.trigger))}`"
 
 
 def stopping(capture: Capture) -> str:
@@ -39,11 +70,13 @@ def linked(incident: str, title: str) -> str:
     )
 
 
-def help_all(recipes: Mapping[str, Recipe]) -> str:
+def help_all(recipes: Mapping[str, Recipe], services: Mapping[str, Service]) -> str:
     """How `/capture` is used."""
     lines = [
         f"*Keep the evidence before it is restarted away*: {USAGE}",
         *(f"• `{recipe.name}` — {escape(recipe.title)}" for recipe in recipes.values()),
+        *(["`/capture SERVICE` what runs at once when it has an incident:"] if services else []),
+        *_services(services),
         "",
         "`/capture help RECIPE` what one keeps, its parameters and its cost",
         "`/capture list` recipes and targets · `/capture status` what runs · `/capture stop ID` ends one",
@@ -57,7 +90,7 @@ def help_recipe(recipe: Recipe, targets: Iterable[Target]) -> str:
     fitting = [target.name for target in targets if recipe.wants in target.kinds]
     lines = [
         f"*{escape(recipe.title)}* (`{recipe.name}`): {escape(' '.join(recipe.about.split()))}",
-        f"Cost: {recipe.impact.words}.",
+        f"Cost: {recipe.impact.words}{'; it is measured first, and you are asked' if recipe.asks_first else ''}.",
         "Keeps: " + "; ".join(escape(step.title) for step in recipe.steps) + ".",
     ]
     if recipe.parameters:
@@ -65,6 +98,29 @@ def help_recipe(recipe: Recipe, targets: Iterable[Target]) -> str:
     example = fitting[0] if fitting else "TARGET"
     lines.append(f"Targets: {_names(fitting)}. Try `/capture {recipe.name} {example}`")
     return "\n".join(lines)
+
+
+def help_service(service: Service) -> str:
+    """What a service runs at once, of what, and what it offers."""
+    lines = [
+        f"*{escape(service.name)}*{f': {escape(service.about)}' if service.about else ''}",
+        f"At once, when it has an incident or on `/capture {service.name}`: {_coded(service.first) or 'nothing'}.",
+        f"Of its targets: {_names(service.targets)}, each recipe of those that it is for.",
+    ]
+    if service.offer:
+        lines.append(f"Its incident channels offer: {_coded(service.offer)}.")
+    return "\n".join(lines)
+
+
+def _services(services: Mapping[str, Service]) -> list[str]:
+    return [
+        f"• `{service.name}`{f' — {escape(service.about)}' if service.about else ''} · {_coded(service.first) or 'nothing'}"
+        for service in services.values()
+    ]
+
+
+def _coded(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _parameter(parameter: Parameter) -> str:
@@ -77,12 +133,14 @@ def _parameter(parameter: Parameter) -> str:
     return f"`{parameter.name}` {escape(parameter.about)} ({parameter.type}{bounds}{default})"
 
 
-def listing(recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> str:
-    """All recipes with the targets that each fits."""
+def listing(recipes: Mapping[str, Recipe], targets: Mapping[str, Target], services: Mapping[str, Service]) -> str:
+    """All recipes with the targets that each fits, and all services with what each runs at once."""
     lines = []
     for recipe in recipes.values():
         fitting = [target.name for target in targets.values() if recipe.wants in target.kinds]
         lines.append(f"• `{recipe.name}` — {escape(recipe.title)} · {_names(fitting)}")
+    if services:
+        lines += ["*Services*", *_services(services)]
     return "\n".join(lines) or "No recipe is set up."
 
 

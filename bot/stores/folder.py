@@ -21,7 +21,7 @@ from uuid import uuid4
 from bot.errors import StoreError
 from bot.model import Artifact
 from bot.stores.intake import Intake, once
-from bot.stores.keys import all_taken, checked, names
+from bot.stores.keys import all_taken, checked, is_binary, names
 
 BLOCK_BYTES = 1024 * 1024  # written at once
 READ_BYTES = 16 * 1024 * 1024  # the longest file that `read` returns
@@ -174,7 +174,8 @@ class FolderStore:
             return self._artifact(path.relative_to(self._root).as_posix(), file.tell(), digest)
 
     def _artifact(self, key: str, size_bytes: int, sha256: str) -> Artifact:
-        return Artifact(key=key, url=(self._root / key).as_uri(), size_bytes=size_bytes, sha256=sha256)
+        url = (self._root / key).as_uri()
+        return Artifact(key=key, url=url, size_bytes=size_bytes, sha256=sha256, binary=is_binary(key))
 
     async def _run(self, work: Callable[[], T], thread: ThreadPoolExecutor | None = None) -> T:
         """Do *work* off the event loop; what the disk says against it becomes a StoreError."""

@@ -9,6 +9,14 @@ from bot.errors import StoreError
 
 KEY_BYTES = 1024  # S3's own limit
 NAMES = 100  # tried before giving up
+BINARY = "binary"  # the folder of a capture that holds what could not be redacted: a bucket policy can guard it
+_TYPES = {
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+    ".zst": "application/zstd",
+    ".gz": "application/gzip",
+    ".pcap": "application/vnd.tcpdump.pcap",
+}
 
 
 def checked(key: str) -> str:
@@ -29,6 +37,22 @@ def names(key: str) -> Iterator[str]:
     path = PurePosixPath(key)
     for number in range(2, NAMES + 1):
         yield str(path.with_name(f"{path.stem}.{number}{path.suffix}"))
+
+
+def binary_key(prefix: str, target: str, step: str, name: str) -> str:
+    """The key of a file that a step left, below the *prefix* of its capture."""
+    return f"{prefix}{BINARY}/{target}/{step}/{name}"
+
+
+def is_binary(key: str) -> bool:
+    """Say whether *key* is one of `binary_key`."""
+    return key.split("/")[-4:-3] == [BINARY]
+
+
+def type_of(key: str) -> str:
+    """The media type that *key* tells, where nobody knows it better."""
+    plain = "application/octet-stream" if is_binary(key) else "text/plain; charset=utf-8"
+    return _TYPES.get(PurePosixPath(key).suffix, plain)
 
 
 def all_taken(key: str) -> StoreError:

@@ -18,7 +18,7 @@ from bot.settings import S3
 from bot.stores import s3check
 from bot.stores.bucket import Bucket, has_checksums
 from bot.stores.intake import Intake
-from bot.stores.keys import all_taken, checked, names
+from bot.stores.keys import all_taken, checked, is_binary, names
 from bot.stores.uploads import Uploader, part_bytes
 from bot.stores.words import S3Refusal
 
@@ -29,6 +29,7 @@ HASHED_BYTES = 256 * 1024 * 1024  # the longest object that is read to learn its
 
 # Metadata of every object: which write made it, and its checksum where that was known before it was sent.
 MARK, SHA256 = "capturebot-write", "sha256"
+REDACTED = "capturebot-redacted"  # "no" of files that could not be
 
 TAKEN = {409, 412}  # another write of the same key was quicker
 GONE = {404, 412}  # also what a repeated call is told whose first attempt had worked
@@ -113,11 +114,13 @@ class S3Store:
         return True
 
     def _headers(self, name: str, content_type: str, metadata: dict[str, str]) -> dict[str, Any]:
+        binary = is_binary(name)
+        shown = "attachment" if binary else "inline"
         headers: dict[str, Any] = {
             "ContentType": content_type,
-            "ContentDisposition": f'inline; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])}"',
+            "ContentDisposition": f'{shown}; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])}"',
             "CacheControl": "private, no-store",  # evidence does not belong into the caches of browsers and proxies
-            "Metadata": metadata,
+            "Metadata": metadata | ({REDACTED: "no"} if binary else {}),
         }
         if has_checksums(self._settings):
             # AWS refuses parts with a checksum whose upload was not opened with its name.
@@ -200,7 +203,7 @@ class S3Store:
                     raise
 
     def _artifact(self, name: str, size_bytes: int, sha256: str) -> Artifact:
-        return Artifact(key=name, url=self._url(name), size_bytes=size_bytes, sha256=sha256)
+        return Artifact(key=name, url=self._url(name), size_bytes=size_bytes, sha256=sha256, binary=is_binary(name))
 
     def _url(self, name: str) -> str:
         settings = self._settings

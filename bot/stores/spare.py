@@ -19,6 +19,7 @@ import structlog
 from bot.errors import StoreError
 from bot.model import Artifact
 from bot.stores import Store
+from bot.stores.keys import type_of
 
 SPARE_BYTES = 8 * 1024 * 1024  # held back of one artifact: as much as S3 is given before it is first asked
 SPARE_IN_ALL_BYTES = 64 * 1024 * 1024  # held back of all artifacts that are under way
@@ -151,9 +152,8 @@ class SpareStore:
             async with aclosing(self._spare.chunks(key)) as chunks:
                 if there.key == key and await _is_same(there, chunks):
                     return there
-        kind = "application/json" if key.endswith(".json") else "text/plain; charset=utf-8"
         async with aclosing(self._spare.chunks(key)) as chunks:
-            return await self._primary.put(key, chunks, content_type=kind)
+            return await self._primary.put(key, chunks, content_type=type_of(key))
 
     def _is_sick(self) -> bool:
         return asyncio.get_running_loop().time() < self._sick_until

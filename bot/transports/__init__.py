@@ -7,11 +7,28 @@ samples, bounds time and bytes, and always calls `Execution.stop`; a transport n
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from bot.model import Step, Target
 
 STOP_TIMEOUT_S = 15.0  # within this, `Execution.stop` has proved the end or says that it could not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileHead:
+    """The file that a step left on its host begins: its name as it comes, with the ending of compression, and its type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnd:
+    """All of that file came."""
+
+
+Piece = bytes | FileHead | FileEnd
 
 
 class Execution(Protocol):
@@ -25,8 +42,12 @@ class Execution(Protocol):
     def exit_status(self) -> int | None:
         """The program's own exit status; None while it runs and where there is none."""
 
-    def output(self) -> AsyncIterator[bytes]:
-        """Yield output as it comes, to be iterated once.
+    @property
+    def remark(self) -> str:
+        """What else came to light there, as sentences; "" when nothing did. Complete once `output` or `stop` has ended."""
+
+    def output(self) -> AsyncIterator[Piece]:
+        """Yield output as it comes, to be iterated once; after a FileHead, the bytes of that file and, if all came, FileEnd.
 
         Ends normally when the step ended well. Raises StepFailed at any other end: FAILED with the
         program's own complaint, TIMED_OUT when the limit on the target itself struck, LOST when the

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from bot.errors import StepFailed
 from bot.insights import header
-from bot.model import Outcome, Step
-from bot.transports import STOP_TIMEOUT_S, shell
+from bot.insights.words import size
+from bot.model import Carry, Outcome, Step
+from bot.transports import STOP_TIMEOUT_S, FileEnd, FileHead, Piece, carrying, framing, scratch, shell
+from bot.transports.pipe import Host, Pipe, ask
 
-STDERR_BYTES = 64 * 1024  # kept of a program's stderr, its end
-BUFFER_BYTES = 1024 * 1024  # read ahead of a slow store, besides the carrier's own window
-CHUNK_BYTES = 256 * 1024  # what is done with each piece on its way costs more than to put pieces together
-ANSWER_BYTES = 64 * 1024  # of a short question to a host
 LEAVE_TIMEOUT_S = 1.0  # for a host to close what we closed
+NOTE_TIMEOUT_S = 5.0  # from one stream's end of a report to the other's remark about the file
+FULL_BYTES = 1_000_000  # of free space, below which a disk is called full
 CLOCK_SLACK_S = 0.5  # between the host's clock and ours when a time limit is recognised
 
 
@@ -35,144 +33,20 @@ class Patience:
 PATIENCE = Patience()
 
 
-class Source(Protocol):
-    """Where a pipe's bytes come from, as asyncssh's channels and asyncio's read transports have it."""
-
-    def pause_reading(self) -> None:
-        """Hold back what comes."""
-
-    def resume_reading(self) -> None:
-        """Go on."""
-
-
-class Pipe:
-    """One program's output on its way: filled by callbacks, read once by `chunks`, bounded on both sides."""
-
-    def __init__(self, token: str) -> None:
-        self.source: Source | None = None
-        self.status: int | None = None  # None at the end: the connection went
-        self.signal = ""  # that ended the outermost shell
-        self.ended_at: float | None = None  # on the loop's clock, when the status came
-        self.remark: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-        self.closed = asyncio.Event()
-        self._token = f"{token} ".encode()
-        self._chunks: deque[bytes] = deque()
-        self._buffered_bytes = 0
-        self._paused = False
-        self._wanted = asyncio.Event()
-        self._stderr = bytearray()
-        self._dropped_bytes = 0
-
-    def feed(self, data: bytes) -> None:
-        """Take a piece of stdout."""
-        self._chunks.append(data)
-        self._buffered_bytes += len(data)
-        self._wanted.set()
-        if self._buffered_bytes >= BUFFER_BYTES and not self._paused and self.source and not self.closed.is_set():
-            self._paused = True
-            self.source.pause_reading()
-
-    def feed_stderr(self, data: bytes) -> None:
-        """Take a piece of stderr: the wrapper's one remark is taken out, the end of the rest kept."""
-        self._stderr += data
-        if not self.remark.done() and (start := self._stderr.find(self._token)) >= 0:
-            end = self._stderr.find(b"\n", start)
-            if end >= 0:
-                self.remark.set_result(self._stderr[start:end].decode("utf-8", "replace").split()[1:])
-                del self._stderr[: end + 1]  # what the login's start-up files complained of goes with it
-        if (surplus := len(self._stderr) - STDERR_BYTES) > 0:
-            del self._stderr[:surplus]
-            self._dropped_bytes += surplus
-
-    def end(self, status: int | None, signal_name: str = "") -> None:
-        """Keep how the program ended; output may still follow until `close`."""
-        self.status, self.signal = status, signal_name
-        self.ended_at = asyncio.get_running_loop().time()
-
-    def close(self) -> None:
-        """Nothing more will come, but for what the source still holds back."""
-        self.closed.set()
-        self._wanted.set()
-        if not self.remark.done():
-            self.remark.set_result([])
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield stdout as it comes, in pieces of about CHUNK_BYTES where much came."""
-        while True:
-            if self._chunks:
-                yield self._next_chunk()
-            elif self._paused and self.source:
-                # This delivers at once all that was held back. asyncssh opens its whole window again with the first
-                # piece of that; would the rest be paused anew, what it holds back would grow with every round.
-                self.source.resume_reading()
-                self._paused = False
-            elif self.closed.is_set():
-                return
-            else:
-                self._wanted.clear()
-                await self._wanted.wait()
-
-    def _next_chunk(self) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while self._chunks and size < CHUNK_BYTES:
-            pieces.append(self._chunks.popleft())
-            size += len(pieces[-1])
-        self._buffered_bytes -= size
-        return b"".join(pieces)
-
-    @property
-    def stderr(self) -> bytes:
-        """The kept end of stderr, from the start of a line on."""
-        if not self._dropped_bytes:
-            return bytes(self._stderr)
-        return b"-- only the end is kept\n" + bytes(self._stderr.partition(b"\n")[2] or self._stderr)
-
-    @property
-    def complaint(self) -> str:
-        """The last line of stderr that says something; of stdout, as far as it is unread, where there is none."""
-        for text in (bytes(self._stderr), b"".join(self._chunks)[:STDERR_BYTES]):
-            if line := shell.last_line(text):
-                return line
-        return ""
-
-
-class Host(Protocol):
-    """A machine that runs sh for us."""
-
-    @property
-    def name(self) -> str:
-        """The name that people know it by."""
-
-    async def open(self, program: bytes, pipe: Pipe, *, spare: bool = False) -> Callable[[], None]:
-        """Hand *program* to a new shell whose output goes to *pipe*; the answer cuts the connection to it.
-
-        *spare* asks for a shell even where all places for steps are taken. Raises StepFailed.
-        """
-
-
-async def ask(host: Host, program: str, *, token: str) -> list[list[str]]:
-    """Run a short program beside the steps; the words of each line that it printed behind *token*."""
-    pipe = Pipe(token)
-    cut = await host.open(program.encode(), pipe, spare=True)
-    said = bytearray()
-    try:
-        async with aclosing(pipe.chunks()) as chunks:
-            async for chunk in chunks:
-                said += chunk
-                if len(said) > ANSWER_BYTES:
-                    raise StepFailed(f"{host.name} answers a short question without end.")
-    finally:
-        cut()
-    lines = [line.split() for line in said.decode("utf-8", "replace").splitlines()]
-    return [words[1:] for words in lines if words[:1] == [token]]
-
-
 class ShellExecution:
     """A step on a host, from its start to the proof of its end. Fulfils `bot.transports.Execution`."""
 
-    def __init__(self, host: Host, step: Step, *, capture_id: str, patience: Patience) -> None:
+    def __init__(
+        self,
+        host: Host,
+        step: Step,
+        *,
+        capture_id: str,
+        patience: Patience,
+        places: Sequence[str] = scratch.PLACES,
+    ) -> None:
         self._host = host
+        self._places = places
         self._start_s = patience.start_s
         self._plan = shell.plan_of(step)
         self._timeout_s = step.timeout_s
@@ -186,6 +60,9 @@ class ShellExecution:
         self._read = False
         self._stopping = asyncio.Lock()
         self._proof = ""
+        self._note: framing.FileNote | None = None
+        self._carry = step.carry
+        self._load = carrying.Load()
 
     @property
     def command(self) -> str:
@@ -197,13 +74,26 @@ class ShellExecution:
         """The program's own."""
         return self._pipe.status
 
+    @property
+    def remark(self) -> str:
+        """What earlier captures had left behind there, and what could not be tidied up."""
+        swept = [note for note in self._pipe.notes if note[0] == "swept"]
+        found = scratch.read_tidied(swept, word="swept").found(self._host.name)
+        own = scratch.read_tidied(note for note in self._pipe.notes if note[0] != "swept")
+        tool = self._load.trouble or (carrying.read_troubles(self._pipe.notes, self._carry.tool) if self._carry else "")
+        return " ".join(part for part in (found, "" if self._proof else own.trouble, tool) if part)
+
     async def begin(self) -> None:
         """Start the step and wait for its first remark. Raises StepFailed; nothing is left running then."""
-        program = shell.step_program(self._plan, token=self._token, mark=self._mark, limit_s=self._limit_s)
+        if self._carry:
+            await self._pack(self._carry)
+        program = shell.step_program(
+            self._plan, token=self._token, mark=self._mark, limit_s=self._limit_s, places=self._places
+        )
         self._cut = await self._host.open(program, self._pipe)
         self._began = _clock()
         try:
-            async with asyncio.timeout(self._start_s):
+            async with asyncio.timeout(self._start_s + len(program) / carrying.SLOWEST_BYTES_S):
                 self._understand(await self._pipe.remark)
         except TimeoutError:
             proof = await self.stop()
@@ -216,21 +106,81 @@ class ShellExecution:
             await self._leave()
             raise
 
-    async def output(self) -> AsyncGenerator[bytes, None]:
+    async def _pack(self, carry: Carry) -> None:
+        """Take a program along where the host lacks it. Raises StepFailed."""
+        try:
+            async with asyncio.timeout(self._start_s):
+                self._load = await carrying.load_for(
+                    carry, lambda program: ask(self._host, program, token=self._token), token=self._token
+                )
+        except TimeoutError:
+            reason = f"{self._host.name} did not say within {self._start_s:g} s whether it has {carry.tool}."
+            raise StepFailed(reason, outcome=Outcome.TIMED_OUT) from None
+        if self._load.unpack:
+            said = f"{self._plan.said}  # {self._load.said}"
+            self._plan = replace(self._plan, unpack=self._load.unpack, scratch=True, said=said)
+
+    async def output(self) -> AsyncGenerator[Piece, None]:
         """Yield stdout, then what there is of stderr in a section of its own, then raise if it ended badly."""
         self._read = True
-        last = b"\n"
+        parts = self._report_and_file if self._plan.leaves else self._report
         try:
-            async with aclosing(self._pipe.chunks()) as chunks:
-                async for chunk in chunks:
-                    last = chunk
-                    yield chunk
-            if stderr := self._pipe.stderr:
-                new_line = b"" if last.endswith(b"\n") else b"\n"
-                yield new_line + header("stderr", datetime.now(UTC)).encode() + stderr
+            async with aclosing(parts()) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
             await self._leave()
         self._judge()
+
+    async def _report(self) -> AsyncGenerator[Piece, None]:
+        last = b"\n"
+        async with aclosing(self._pipe.chunks()) as chunks:
+            async for chunk in chunks:
+                last = chunk
+                yield chunk
+        if complaints := self._complaints(last):
+            yield complaints
+
+    async def _report_and_file(self) -> AsyncGenerator[Piece, None]:
+        unframer = framing.Unframer()
+        last = b"\n"
+        head: FileHead | None = None
+        async with aclosing(self._pipe.chunks()) as chunks:
+            async for chunk in chunks:
+                in_report = not unframer.in_file
+                report, file = unframer.feed(chunk)
+                if report:
+                    last = report
+                    yield report
+                if in_report and unframer.in_file:
+                    head = await self._file_head()
+                    if complaints := self._complaints(last):
+                        yield complaints
+                    if head:
+                        yield head
+                if head and file:
+                    yield file
+        if head and self._note and self._note.status == self._pipe.status:
+            yield FileEnd()
+        if not unframer.in_file and (complaints := self._complaints(last)):
+            yield complaints
+
+    def _complaints(self, last: bytes) -> bytes:
+        """The section of what came on stderr so far, to be put behind the piece *last*."""
+        if not (stderr := self._pipe.stderr):
+            return b""
+        new_line = b"" if last.endswith(b"\n") else b"\n"
+        return new_line + header("stderr", datetime.now(UTC)).encode() + stderr
+
+    async def _file_head(self) -> FileHead | None:
+        """What is said of the file that follows; None where there is none."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTE_TIMEOUT_S):
+                self._note = framing.read_note(await asyncio.shield(self._pipe.file_note))
+        file = self._plan.leaves
+        if file is None or self._note is None or self._note.size_bytes is None:
+            return None
+        return FileHead(name=file.name + self._note.ending, type=self._note.type(file.type))
 
     async def stop(self) -> str:
         """End the step's process group, and whatever carries its mark, and prove it."""
@@ -247,15 +197,18 @@ class ShellExecution:
         who = f"process group {self._group.id}" if self._group else "the step's process group"
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S - 1):
-                program = shell.end_program(self._group, token=self._token, mark=self._mark)
-                end = shell.read_end(await ask(self._host, program, token=self._token))
+                program = shell.end_program(self._group, token=self._token, mark=self._mark, places=self._places)
+                answer = await ask(self._host, program, token=self._token)
+                end = shell.read_end(answer)
         except TimeoutError:
             trouble = f"{self._host.name} did not answer."
         except StepFailed as failure:
             trouble = failure.reason
         else:
             if end is not None:
-                return "" if ended and not end.signal and not end.blind else end.sentence(who)
+                if ended and not end.signal and not end.blind:
+                    return ""
+                return ", ".join(part for part in (end.sentence(who), await self._tidied(answer)) if part)
             trouble = f"{self._host.name} gave no answer."
         self._cut()
         left_s = self._limit_s + shell.KILL_AFTER_S - (_clock() - self._began)
@@ -263,6 +216,17 @@ class ShellExecution:
         return (
             f"{who}: the host's own limit ends it by {at:%H:%M:%S} UTC; that it is gone could not be proved: {trouble}"
         )
+
+    async def _tidied(self, answer: list[list[str]]) -> str:
+        """What became of the step's files, and of a process that it had stopped: its own shell says it, or *answer*."""
+        if not self._plan.scratch:
+            return ""
+        if not self._pipe.is_paused:  # else the last words of the step's shell wait behind what nobody reads
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await self._pipe.closed.wait()
+        own = [note for note in self._pipe.notes if note[0] != "swept"]
+        return scratch.read_tidied([*own, *answer]).proof
 
     async def _leave(self) -> None:
         """Close the way to the host, where the step's end has not closed it."""
@@ -275,6 +239,9 @@ class ShellExecution:
         match remark:
             case ["group", group, session] if group.isdecimal() and session.isdecimal() and int(group) > 1:
                 self._group = shell.Group(id=int(group), session=int(session))
+            case ["noscratch"]:
+                places = " or ".join(self._places)
+                raise StepFailed(f"{self._host.name} has no folder for the step's own files: none in {places}.")
             case ["missing", program]:
                 raise StepFailed(f"{shell.missing(program, self._host.name)}.", outcome=Outcome.SKIPPED)
             case _ if self._pipe.status is None:
@@ -297,7 +264,17 @@ class ShellExecution:
             reason = f"{name} was ended on {host} by its time limit of {self._timeout_s:g} s; what had come is kept."
             raise StepFailed(reason, outcome=Outcome.TIMED_OUT)
         if pipe.status != 0:
-            raise StepFailed(shell.ending(self._plan, pipe.status, pipe.signal, host, pipe.complaint))
+            raise StepFailed(" ".join(self._bad_ending()))
+
+    def _bad_ending(self) -> Iterator[str]:
+        pipe, host, note, file = self._pipe, self._host.name, self._note, self._plan.leaves
+        if note and file and note.status == 0:
+            words = pipe.complaint or f"status {pipe.status}"
+            yield f"{file.name} could not be read to its end on {host}: {words.rstrip('.')}; what had come is kept."
+        else:
+            yield shell.ending(self._plan, pipe.status, pipe.signal, host, pipe.complaint)
+        if note and note.free_bytes < FULL_BYTES:
+            yield f"The disk under its scratch folder is full: {size(note.free_bytes)} of {size(note.total_bytes)} left."
 
 
 def _clock() -> float:

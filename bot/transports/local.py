@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from bot.errors import StepFailed
 from bot.model import Step, Target
-from bot.transports import Execution, shell
-from bot.transports.execution import PATIENCE, Patience, Pipe, ShellExecution, ask
+from bot.transports import Execution, scratch, shell
+from bot.transports.execution import PATIENCE, Patience, ShellExecution
+from bot.transports.pipe import Pipe, ask
 
 # The bot's own environment holds its tokens, so no step inherits it.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -20,12 +21,17 @@ STDOUT, STDERR = 1, 2
 class LocalTransport:
     """Runs steps in shells of their own session on this machine. Fulfils `bot.transports.Transport`."""
 
-    def __init__(self, *_secrets_and_pool: object, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self, *_secrets_and_pool: object, patience: Patience = PATIENCE, places: Sequence[str] = scratch.PLACES
+    ) -> None:
         self._patience = patience
+        self._places = places  # of scratch folders
 
     async def start(self, target: Target, step: Step, *, capture_id: str) -> Execution:
         """Start *step* here."""
-        execution = ShellExecution(_ThisHost(target.name), step, capture_id=capture_id, patience=self._patience)
+        execution = ShellExecution(
+            _ThisHost(target.name), step, capture_id=capture_id, patience=self._patience, places=self._places
+        )
         await execution.begin()
         return execution
 

@@ -108,5 +108,6 @@ def _questions(action: Sql, connection: Connection, target: str) -> tuple[Questi
             questions.append(Question(name=statement.name, skipped=PERFORMANCE_SCHEMA_OFF, why=why + cure))
             told = True
         else:
-            questions.append(Question(name=statement.name, text=connection.bind(text, action.arguments)))
+            bound = connection.bind(text, action.arguments)
+            questions.append(Question(name=statement.name, text=bound, optional=statement.optional))
     return tuple(questions)

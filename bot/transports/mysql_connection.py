@@ -21,6 +21,7 @@ from bot.transports.mysql_wire import Wire, told
 
 LOCK_WAIT_S = 2  # a capture never queues for long behind the locks that it was sent to look at
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+FOUND = re.compile(r"%\(([a-z][\w-]*)\.(\w+)\)s")  # a column of the first row that an earlier statement found
 
 _SYNTAX_ERROR = 1064
 _GREETING = "SELECT VERSION(), @@version_comment, CONNECTION_ID(), CURRENT_USER(), @@performance_schema"
@@ -70,6 +71,20 @@ class Connection:
     def bind(self, text: str, arguments: Mapping[str, str | int]) -> str:
         """Put *arguments* in the place of ``%(name)s``, quoted; every other ``%`` stays as it is."""
         return PLACEHOLDER.sub(lambda found: str(self._wire.escape(arguments[found[1]])), text)
+
+    def fill(self, text: str, rows: Mapping[str, Mapping[str, str | int]]) -> str:
+        """Put what was found in *rows*, by the name of its statement, in the place of ``%(name.column)s``, quoted.
+
+        Raises LookupError with the ``name.column`` that was not found.
+        """
+
+        def value(found: re.Match[str]) -> str:
+            try:
+                return str(self._wire.escape(rows[found[1]][found[2]]))
+            except KeyError:
+                raise LookupError(f"{found[1]}.{found[2]}") from None
+
+        return FOUND.sub(value, text)
 
     async def ask(self, text: str) -> tuple[Column, ...]:
         """Send one statement; the rows of its answer must be read to the end before the next, or `close` called."""

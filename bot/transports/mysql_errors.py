@@ -92,7 +92,11 @@ def cure_of(error: SqlError, server: Server, text: str) -> str:
         found := re.search(r"(\w+) command denied .* for table .*?[`'](\w+)[`']$", error.message)
     ):
         schema = re.search(rf"`?(\w+)`?\s*\.\s*`?{found[2]}\b", text, re.IGNORECASE)
-        return f"GRANT {found[1]} ON {schema[1] if schema else '…'}.* TO {server.account}"
+        of = schema[1] if schema else "…"
+        one = found[2] if of == "mysql" else "*"  # the other tables of that schema hold what nobody else may read
+        return f"GRANT {found[1]} ON {of}.{one} TO {server.account}"
+    if error.code == 1109 and "METADATA_LOCK_INFO" in error.message.upper():
+        return "who holds metadata locks is known after INSTALL SONAME 'metadata_lock_info' on the server"
     match error.code:
         case 1356 | 1370:
             return f"GRANT SELECT, EXECUTE ON sys.* TO {server.account}"
@@ -102,6 +106,8 @@ def cure_of(error: SqlError, server: Server, text: str) -> str:
             return "a lock was not free within 2 s, and the capture does not wait for locks"
         case 1317:
             return "somebody killed it on the server"
+        case 1094 | 1933 | 3012:
+            return "it has just ended, or is nothing that has a plan"
         case 1969 | 3024:
             return "give the step more time, or ask for less"
         case code if code in _UNFIT:

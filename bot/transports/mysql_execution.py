@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,24 +26,29 @@ from bot.errors import StepFailed
 from bot.insights import header
 from bot.model import Outcome
 from bot.transports import STOP_TIMEOUT_S
-from bot.transports.mysql_connection import Connection, Login, connect
+from bot.transports.mysql_connection import FOUND, Connection, Login, connect
 from bot.transports.mysql_errors import SqlError, cure_of
 from bot.transports.mysql_statements import of_one_thing
-from bot.transports.mysql_table import comment, names_line, row_line, vertical
+from bot.transports.mysql_table import Column, comment, names_line, row_line, text_of, vertical
 
 PROOF_MARGIN_S = 1.0  # within STOP_TIMEOUT_S, to say that there is no proof
 POLL_S = 0.05
+NOTHING_FOUND = "nothing_found"
 _UNTAGGABLE = re.compile(r"[^ \w.-]")  # nothing that could end the comment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A statement as it will be sent to this server; *skipped* says in one word why it is not, *why* in a sentence."""
+    """A statement as it will be sent to this server; *skipped* says in one word why it is not, *why* in a sentence.
+
+    The server may refuse an *optional* one without harm to the step.
+    """
 
     name: str
     text: str = ""
     skipped: str = ""
     why: str = ""
+    optional: bool = False
 
 
 class MySqlExecution:
@@ -53,6 +58,8 @@ class MySqlExecution:
         self._login = login
         self._connection = connection
         self._questions = questions
+        self._wanted = {name for question in questions for name, _ in FOUND.findall(question.text)}
+        self._found: dict[str, dict[str, str | int]] = {}  # first rows that later statements want, by statement
         self._tag = f"/* capturebot {_UNTAGGABLE.sub('', tag)} */"
         self._running = ""  # the name of the statement that the server may be at work on
         self._ended = False
@@ -69,6 +76,11 @@ class MySqlExecution:
     @property
     def exit_status(self) -> None:
         """SQL has none."""
+
+    @property
+    def remark(self) -> str:
+        """Nothing else comes to light on a server."""
+        return ""
 
     async def output(self) -> AsyncIterator[bytes]:
         """One section a statement; a statement that fails leaves the others alone."""
@@ -100,6 +112,12 @@ class MySqlExecution:
         if question.skipped:
             yield header(question.name, at, skipped=question.skipped) + comment(question.why)
             return
+        try:
+            text = self._connection.fill(question.text, self._found)
+        except LookupError as missing:
+            told = f"not asked: there was no {missing} to look at"
+            yield header(question.name, at, skipped=NOTHING_FOUND) + comment(told)
+            return
         if self._connection.closed and not self._stop_asked:
             self._connection = await connect(self._login)
         if self._stop_asked:
@@ -108,10 +126,12 @@ class MySqlExecution:
         started, rows, opened = time.perf_counter(), 0, False
         try:
             self._running = question.name
-            columns = await self._connection.ask(f"{self._tag} {question.text}")
+            columns = await self._connection.ask(f"{self._tag} {text}")
             row = await self._connection.row()
-            ahead = await self._connection.row() if row and of_one_thing(question.text) else None
-            upright = row is not None and ahead is None and of_one_thing(question.text)
+            if row and question.name in self._wanted:
+                self._found[question.name] = _values(columns, row)
+            ahead = await self._connection.row() if row and of_one_thing(text) else None
+            upright = row is not None and ahead is None and of_one_thing(text)
             facts = {"server": str(self._connection.server)} | ({"vertical": "1"} if upright else {})
             opened = True
             yield header(question.name, at, **facts) + ("" if upright else names_line(columns))
@@ -130,9 +150,12 @@ class MySqlExecution:
             yield ("" if opened else header(question.name, at, error=error.code)) + comment(
                 f"{told}, after {_rows(rows)}" if opened else told
             )
-            self._note(question, error, rows)
+            cure = cure_of(error, self._connection.server, text)
+            if question.optional and cure:
+                yield comment(cure)
+            self._note(question, error, rows, cure)
 
-    def _note(self, question: Question, error: SqlError, rows: int) -> None:
+    def _note(self, question: Question, error: SqlError, rows: int, cure: str) -> None:
         """Remember a failed statement. Raises StepFailed where the others cannot be asked any more."""
         if self._stop_asked:
             raise self._stopped(question.name)
@@ -143,7 +166,8 @@ class MySqlExecution:
                 outcome=Outcome.LOST,
             )
         self._running = ""
-        self._failures.append((question.name, error, cure_of(error, self._connection.server, question.text)))
+        if not question.optional:
+            self._failures.append((question.name, error, cure))
 
     def _stopped(self, name: str) -> StepFailed:
         return StepFailed(f"{name} on {self._login.target} was stopped", outcome=Outcome.STOPPED)
@@ -190,6 +214,15 @@ class MySqlExecution:
             return how
         finally:
             second.close()
+
+
+def _values(columns: Sequence[Column], row: Sequence[bytes | None]) -> dict[str, str | int]:
+    """A row by its columns, without those that are NULL."""
+    return {
+        column.name: int(value) if column.whole else text_of(value, binary=column.binary)
+        for column, value in zip(columns, row, strict=True)
+        if value is not None
+    }
 
 
 def _rows(count: int) -> str:

@@ -16,10 +16,11 @@ _RESERVED = ("-- ", "### ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of an answer; *binary* when the server gives its bytes no character set."""
+    """One column of an answer; *binary* when the server gives its bytes no character set, *whole* for whole numbers."""
 
     name: str
     binary: bool = False
+    whole: bool = False
 
 
 def text_of(value: bytes, *, binary: bool) -> str:

@@ -18,13 +18,14 @@ from typing import Any
 import aiomysql
 from pymysql import err
 from pymysql.connections import MAX_PACKET_LEN
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, FIELD_TYPE
 
 from bot.model import MySql
 from bot.transports.mysql_errors import SqlError
 from bot.transports.mysql_table import Column
 
 _BINARY = 63  # the character set of bytes that are no text
+_WHOLE = frozenset({FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG})
 # Codes of the client's own, from the MySQL error reference; the server never sends them.
 _CANNOT_CONNECT, _CONNECTION_LOST, _TOO_LARGE, _NO_TLS, _NO_PLUGIN = 2003, 2013, 2020, 2026, 2059
 _PLAIN_PLUGINS = ("mysql_clear_password", "mysql_old_password")
@@ -67,7 +68,10 @@ class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no type
         await self.query(text, unbuffered=True)
         if not self._result.field_count:
             return ()
-        return tuple(Column(name=found.name, binary=found.charsetnr == _BINARY) for found in self._result.fields)
+        return tuple(
+            Column(name=found.name, binary=found.charsetnr == _BINARY, whole=found.type_code in _WHOLE)
+            for found in self._result.fields
+        )
 
     async def row(self) -> tuple[bytes | None, ...] | None:
         """Read the next row, None after the last."""

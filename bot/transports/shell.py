@@ -8,19 +8,21 @@ compound command a connection that breaks half-way runs nothing at all. The prog
     └── timeout                    leads the step's own process group, ends it with INT, then KILL
         └── nice PROGRAM …         standard input is /dev/null; a script is read from descriptor 3
 
-Its own remarks (a program that is missing, or the ids of the process group and session) come as one
-line on stderr behind a random token, which no program can forge and no login banner contains.
+Its own remarks (a program that is missing, or the ids of the process group and session, and what was
+tidied up) come as lines on stderr behind a random token, which no program can forge and no login banner
+contains. How a step that leaves a file tells its report from the file is in `framing`.
 """
 
 from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bot.errors import StepFailed
-from bot.model import Log, Run, Script, Sql, Step
+from bot.model import File, Log, Run, Script, Sql, Step
+from bot.transports import framing, scratch
 
 COMMAND = "exec /bin/sh -s"  # all that a login shell gets to read
 MARK = "CAPTUREBOT_STEP"  # the environment variable that everything a step starts inherits
@@ -56,7 +58,7 @@ for program in %(needs)s; do
 done
 case $(timeout --version 2>&1) in *coreutils*) ;; *) echo "$say missing timeout" >&2; exit 127 ;; esac
 exec 7>&2 8>&1 2>/dev/null
-{ (%(feed)sexec %(command)s 2>&7 </dev/null); echo "status $?" >&9; } 9>&1 >&8 8>&- | {
+%(before)s{ (%(feed)sexec %(command)s 2>&7 </dev/null); echo "status $?" >&9; } 9>&1 >&8 8>&- | {
   group=0
   while read -r key value; do
     case $key in group) group=$value ;; status) status=$value ;; esac
@@ -68,6 +70,8 @@ exec 7>&2 8>&1 2>/dev/null
     done
     kill -s KILL -- "-$group"
   fi
+  trap '' PIPE HUP
+  %(after)s
   exit "${status:-255}"
 }
 exit
@@ -76,13 +80,14 @@ exit
 _INSIDE = r"""read -r _ _ _ _ group session _ </proc/self/stat
 echo "group $group" >&9
 echo "$0 group $group $session" >&2
-exec "$@" 7>&- 9>&-"""
+"""
 
 # A group counts as ours only with its session: ids are used again. Zombies wait only for their parent.
 # Strays left the group but inherited the mark; reading a sick process's environment can hang.
 _END = r"""{
 say=%(token)s
-ids() {
+exec 7>&1
+%(functions)sids() {
   for file in $files; do
     file=${file#/proc/}
     echo "${file%%/*}"
@@ -113,13 +118,14 @@ end() {
     done
   done
 }
-end
+%(remember)send
 [ -z "$files" ] && echo "$say ${blind:+blind }gone $used"
 for pid in $(ids); do
   { read -r name </proc/$pid/comm && read -r line </proc/$pid/stat; } 2>/dev/null || continue
   set -- ${line##*) }
   echo "$say left $pid $1 $name"
 done
+%(tidy)s
 exit
 }
 """
@@ -177,6 +183,9 @@ class Plan:
     env: tuple[str, ...] = ()  # NAME=value
     script: str | None = None  # read by argv from descriptor 3
     is_log: bool = False  # its complaints are whole sentences
+    leaves: File | None = None
+    scratch: bool = False  # it gets a folder of its own
+    unpack: str = ""  # sh's text that puts a program which was brought along into that folder
 
 
 def plan_of(step: Step) -> Plan:
@@ -185,12 +194,10 @@ def plan_of(step: Step) -> Plan:
         case Run(argv=argv):
             return Plan(argv=argv, said=shlex.join(argv), name=argv[0], needs=(argv[0], *step.needs))
         case Script(name=name, text=text, env=variables):
-            if len(text.encode("utf-8", "replace")) > SCRIPT_BYTES:
-                raise StepFailed(f"{name} is longer than {SCRIPT_BYTES // 1024} KiB; shorten it or split the step.")
-            env = tuple(f"{key}={value}" for key, value in variables.items())
-            said = " ".join([*(f"{key}={shlex.quote(value)}" for key, value in variables.items()), "bash", name])
-            needs = ("bash", *step.needs)
-            return Plan(argv=("bash", "/dev/fd/3"), said=said, name=name, needs=needs, env=env, script=text)
+            return _script_plan(name, text, variables, step.needs)
+        case File(script=Script(name=name, text=text, env=variables)) as file:
+            plan = _script_plan(name, text, variables, (*framing.NEEDS, *step.needs))
+            return replace(plan, leaves=file, scratch=True)
         case Log(path=str(path), last_bytes=last):
             argv = ("sh", "-c", _LOG_FILE, "log", path, str(-1 if last is None else last))
             said = f"cat {shlex.quote(path)}" if last is None else f"tail -c {last} {shlex.quote(path)}"
@@ -205,13 +212,40 @@ def plan_of(step: Step) -> Plan:
             raise StepFailed(f"step {step.id} holds SQL, which no host runs; it needs a target with `mysql:`.")
 
 
-def step_program(plan: Plan, *, token: str, mark: str, limit_s: float) -> bytes:
+def _script_plan(name: str, text: str, variables: Mapping[str, str], needs: tuple[str, ...]) -> Plan:
+    if len(text.encode("utf-8", "replace")) > SCRIPT_BYTES:
+        raise StepFailed(f"{name} is longer than {SCRIPT_BYTES // 1024} KiB; shorten it or split the step.")
+    return Plan(
+        argv=("bash", "/dev/fd/3"),
+        said=" ".join([*(f"{key}={shlex.quote(value)}" for key, value in variables.items()), "bash", name]),
+        name=name,
+        needs=("bash", *needs),
+        env=tuple(f"{key}={value}" for key, value in variables.items()),
+        script=text,
+        scratch=scratch.VARIABLE in text,
+    )
+
+
+def step_program(plan: Plan, *, token: str, mark: str, limit_s: float, places: Sequence[str] = scratch.PLACES) -> bytes:
     """The whole of *plan* as sh reads it on standard input. Raises StepFailed for text that no argument can hold."""
     command = ["env", "--", "LC_ALL=C", mark, *plan.env, "timeout", "-s", "INT", "-k", f"{KILL_AFTER_S:g}"]
-    command += [f"{limit_s:g}", "sh", "-c", _INSIDE, token, "nice", "-n", NICENESS, *plan.argv]
+    inside = [_INSIDE + framing.PLAIN, token, "nice", "-n", NICENESS]
+    if file := plan.leaves:  # not nice: a process may stand still while the file is made; sending it is
+        inside = [_INSIDE + framing.WITH_FILE, token, file.name, "yes" if file.compress else "no"]
+    command += [f"{limit_s:g}", "sh", "-c", *inside, *plan.argv]
     feed = "" if plan.script is None else f"printf %s {shlex.quote(plan.script)} | 3<&0 "
     needs = shlex.join(dict.fromkeys(("timeout", "nice", *plan.needs)))
-    program = _STEP % {"token": token, "needs": needs, "feed": feed, "command": shlex.join(command)}
+    program = _STEP % {
+        "token": token,
+        "needs": needs,
+        "before": scratch.functions(places)
+        + scratch.sweep(places)
+        + (scratch.make() if plan.scratch else "")
+        + plan.unpack,
+        "feed": feed,
+        "command": shlex.join(command),
+        "after": scratch.remove() if plan.scratch else ":",
+    }
     if "\0" in program:
         raise StepFailed(f"{plan.name} was given a NUL byte, which no argument can hold.")
     try:
@@ -220,10 +254,15 @@ def step_program(plan: Plan, *, token: str, mark: str, limit_s: float) -> bytes:
         raise StepFailed(f"{plan.name} was given text that is not Unicode.") from None
 
 
-def end_program(group: Group | None, *, token: str, mark: str) -> str:
+def end_program(group: Group | None, *, token: str, mark: str, places: Sequence[str] = scratch.PLACES) -> str:
     """Sh's text that ends what is left of a step, INT before TERM before KILL, and says what then is left."""
     ids = {"group": group.id, "session": group.session} if group else {"group": "none", "session": "none"}
-    return _END % {"token": token, "mark": shlex.quote(mark), **ids}
+    tidy = {
+        "functions": scratch.functions(places),
+        "remember": scratch.remember(token, places),
+        "tidy": scratch.end(token, places),
+    }
+    return _END % {"token": token, "mark": shlex.quote(mark), **ids, **tidy}
 
 
 def examine_program(token: str) -> str:

@@ -11,7 +11,8 @@ from bot.errors import StepFailed
 from bot.model import Outcome, Ssh, Step, Target
 from bot.secrets import Resolver
 from bot.transports import Execution, shell
-from bot.transports.execution import PATIENCE, Patience, Pipe, ShellExecution, ask
+from bot.transports.execution import PATIENCE, Patience, ShellExecution
+from bot.transports.pipe import Pipe, ask
 from bot.transports.sshpool import PooledSession, SshPool
 
 

@@ -235,7 +235,7 @@ async def test_several_that_match_are_listed_and_none_is_dumped(classes: Path) -
         alone = await take(app=mark)
 
     assert both.parts == ["candidates"]
-    assert both.story.headline.startswith(f"2 Java processes match app={mark}, name one: pid=")
+    assert both.story.headline.startswith("2 Java processes match; name one: /capture java-threads here pid=")
     assert f"pid={one} (Transfers)" in both.story.headline
     assert f"pid={other} (Healthy)" in both.story.headline
     assert named.story.headline == "Nothing unusual found"
@@ -246,9 +246,9 @@ async def test_a_process_that_is_no_jvm_or_gone_is_said_plainly() -> None:
     """A number mistyped."""
     no_process, no_jvm, none = await take(pid=4_194_304), await take(pid=os.getpid()), await take(app="no-such-service")
 
-    assert no_process.story.headline == "There is no process 4194304 (any more)"
-    assert re.fullmatch(rf"Process {os.getpid()} \(.+\) is no JVM, as far as \S+ can see", no_jvm.story.headline)
-    assert none.story.headline == "No Java process that matches app=no-such-service runs here"
+    assert no_process.story.headline.startswith("No process has pid 4194304 here any more")
+    assert re.match(rf"pid {os.getpid()} is .+, no Java process that \S+ can see", no_jvm.story.headline)
+    assert none.story.headline.startswith("No Java process matches app=no-such-service")
 
 
 # --- whose JVM --------------------------------------------------------------------------------

@@ -24,10 +24,10 @@ from bot.playground.load import sysbench
 from bot.playground.mariadb import PrivateMariaDb, private_mariadb
 from bot.playground.sshd import private_sshd
 from bot.secrets import Secrets as RealSecrets
-from bot.transports import Execution
 from bot.transports.mysql import MySqlTransport
 from bot.transports.mysql_connection import Login, connect
 from bot.transports.mysql_errors import SqlError
+from bot.transports.mysql_execution import MySqlExecution
 from bot.transports.sshpool import SshPool
 
 pytestmark = pytest.mark.live
@@ -99,7 +99,7 @@ def transport(password: str = PASSWORD, *, connect_s: float = BOUND_S) -> MySqlT
     return MySqlTransport(Secrets(password), NoJump(), connect_s=connect_s)
 
 
-async def started(at: Target, what: Step) -> Execution:
+async def started(at: Target, what: Step) -> MySqlExecution:
     """A step under way."""
     return await transport().start(at, what, capture_id="c-42")
 
@@ -145,7 +145,7 @@ async def until_running(database: PrivateMariaDb, count: int = 1) -> None:
             await asyncio.sleep(0.02)
 
 
-async def cancel_reading(database: PrivateMariaDb, execution: Execution) -> None:
+async def cancel_reading(database: PrivateMariaDb, execution: MySqlExecution) -> None:
     """Do as the runner does when time is up: give up reading while the statement is under way."""
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(kept(execution.output()))
@@ -269,6 +269,43 @@ async def test_a_row_without_bound_is_refused(database: PrivateMariaDb) -> None:
 
     assert "LEFT(column, 1024)" in failed.reason
     assert came[1].rows() == [{"one": "1"}]
+
+
+# --- statements that look at what another one found ----------------------------------------------
+
+
+async def test_a_statement_looks_at_what_an_earlier_one_found(database: PrivateMariaDb) -> None:
+    """Numbers as numbers and text as text, whatever is in it; only the first row counts."""
+    first = Statement(name="found", both="SELECT 7 AS id, 'x\\' OR 1; -- ' AS name UNION ALL SELECT 8, 'y'")
+    second = Statement(name="looked", both="SELECT %(found.id)s + 1 AS next, %(found.name)s AS same")
+
+    _, looked = await whole(target(database), step(first, second))
+
+    assert looked.rows() == [{"next": "8", "same": "x' OR 1; -- "}]
+
+
+@pytest.mark.parametrize("text", ["SELECT 1 AS id FROM DUAL WHERE FALSE", "SELECT NULL AS id", "SELECT 1 AS other"])
+async def test_a_statement_with_nothing_to_look_at_is_skipped(database: PrivateMariaDb, text: str) -> None:
+    """No row, NULL or no such column: the step is well, and says so."""
+    first, second = Statement(name="found", both=text), Statement(name="looked", both="SELECT %(found.id)s")
+
+    _, looked = await whole(target(database), step(first, second))
+
+    assert looked.facts == {"skipped": "nothing_found"}
+    assert looked.body == "-- not asked: there was no found.id to look at\n"
+
+
+async def test_an_optional_statement_may_be_refused(database: PrivateMariaDb) -> None:
+    """Its section says why and what would help, and the step is well."""
+    plugin = Statement(name="plugin", both="SELECT 1 FROM information_schema.metadata_lock_info", optional=True)
+    denied = Statement(name="denied", both="SELECT 1 FROM mysql.slow_log", optional=True)
+    gone = Statement(name="gone", both="SHOW EXPLAIN FOR 999999", optional=True)
+
+    parts = await whole(target(database), step(plugin, denied, gone, "SELECT 1 one"))
+
+    assert [part.facts.get("error") for part in parts] == ["1109", "1142", "1094", None]
+    assert "INSTALL SONAME 'metadata_lock_info'" in parts[0].body
+    assert parts[1].body.endswith("-- GRANT SELECT ON mysql.slow_log TO 'cap'@'%'\n")
 
 
 # --- guards --------------------------------------------------------------------------------------

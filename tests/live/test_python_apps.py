@@ -17,18 +17,20 @@ import pytest
 import yaml
 
 from bot.assembly import assemble, now
-from bot.insights import Reading, sections
+from bot.insights import Insight, Reading, sections
+from bot.insights.pyprofile import profile
 from bot.insights.python import threads
 from bot.model import Event, Level, Person, Script, Source, State, Target, Trigger
+from bot.recipes import builtin_folder, load_folder
 from bot.settings import load
 from bot.story import Story, story
 from bot.transports.local import ENVIRONMENT, LocalTransport
 from tests.live.python_programs import BLOCKED_LOOP, BURNING, DEADLOCKED, IDLE, LOCKED
-from tests.steps import a_step, gone, keep_rest, start, until
+from tests.steps import a_step, gone, keep, keep_rest, start, until
 
 pytestmark = pytest.mark.live
 
-CAPTURES = Path(__file__).parent.parent.parent / "captures"
+RECIPES = load_folder(builtin_folder())
 SOMEBODY = Person(id="U1", name="ana")
 READY_S = 15.0
 SCRATCH = "capturebot-python.*"
@@ -258,30 +260,30 @@ async def test_a_pid_that_is_no_python_or_gone_is_said(app: Launch, tmp_path: Pa
         await sleeper.wait()
         ended = await capture(tmp_path, "python-profile", pid=sleeper.pid)
 
-    says(other, rf"pid {sleeper.pid} is sleep, which runs no Python that \S+ can see; these run: .*pid=\d+.*")
+    says(other, rf"pid {sleeper.pid} is sleep, no Python process that \S+ can see; these run: .*pid=\d+.*")
     says(ended, rf"No process has pid {sleeper.pid} here any more; these run: .*pid=\d+.*")
 
 
 # --- what is missing --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", ["python-threads", "python-profile"])
-async def test_without_py_spy_it_is_said_how_to_get_it(recipe: str, app: Launch, tmp_path: Path) -> None:
-    """What the kernel knows of the threads is kept all the same."""
+@pytest.mark.parametrize(("recipe", "insight"), [("python-threads", threads), ("python-profile", profile)])
+async def test_without_py_spy_it_is_said_how_to_get_it(recipe: str, insight: Insight, app: Launch) -> None:
+    """Where it could not be brought along, what the kernel knows of the threads is kept all the same."""
     if shutil.which("py-spy", path=ENVIRONMENT["PATH"]):
         pytest.skip("py-spy is installed for everybody here, so that it cannot be missing")
     async with app("orders_api.py", LOCKED) as pid:
         await settled(pid)
-        told = await capture(tmp_path, recipe, pid=pid)
+        script = replace(script_of(recipe), env={"PARAM_PID": str(pid)})
+        kept = await keep(await start(LocalTransport(), Target(name="here", local=True), a_step(script, timeout_s=30)))
 
-    says(
-        told,
-        rf"No stacks of orders_api\.py \(pid {pid}\): py-spy is not installed: run pip install py-spy, and link it into /usr/local/bin",
+    first, *others = insight(Reading(text=kept.output.decode(), target="here"))
+    assert first.text == (
+        f"No stacks of orders_api.py (pid {pid}): py-spy is not installed: run pip install py-spy, and link it into /usr/local/bin"
     )
     if recipe == "python-threads":
-        (kernel,) = (each.finding.text for each in told.findings if each.finding.level is Level.INFO)
         assert re.search(
-            r"13 of 13 threads of .* did not run for \d s: 12 at a lock, a queue or the GIL \(futex\)", kernel
+            r"13 of 13 threads of .* did not run for \d s: 12 at a lock, a queue or the GIL \(futex\)", others[0].text
         )
 
 
@@ -291,12 +293,19 @@ async def test_without_the_privilege_it_is_said_who_has_it(app: Launch, py_spy: 
         pytest.skip("only root can try what another user sees")
     if await as_nobody(py_spy, "--version") is None:
         pytest.skip("nobody may not run py-spy where it lies")
-    script = (CAPTURES / "python-threads.sh").read_text()
+    script = script_of("python-threads").text
     async with app("orders_api.py", LOCKED) as pid:
         text = await as_nobody("bash", "-c", script, PARAM_PY_SPY=py_spy, PARAM_EVERY="1", PARAM_PID=str(pid))
 
     first, *_ = threads(Reading(text=text or "", target="here"))
     assert "nobody may not read its memory: log in as root or as its user, or run: setcap" in first.text
+
+
+def script_of(recipe: str) -> Script:
+    """What a recipe delivers, of all its files."""
+    action = RECIPES[recipe].steps[0].action
+    assert isinstance(action, Script)
+    return action
 
 
 async def as_nobody(*argv: str, **env: str) -> str | None:
@@ -332,7 +341,7 @@ async def test_a_stop_in_the_middle_of_a_profile_keeps_what_came_and_leaves_noth
             "PARAM_RATE": "100",
             "PARAM_PY_SPY": py_spy,
         }
-        script = Script(name="python-profile.sh", text=(CAPTURES / "python-profile.sh").read_text(), env=env)
+        script = replace(script_of("python-profile"), env=env)
         execution = await start(LocalTransport(), Target(name="here", local=True), a_step(script, timeout_s=90))
         assert await until(lambda: recorders(pid) != [])
         (recorder,) = recorders(pid)
@@ -357,13 +366,3 @@ def recorders(pid: int) -> list[psutil.Process]:
         for each in psutil.process_iter(["name", "cmdline"])
         if each.info["name"] == "py-spy" and "record" in each.info["cmdline"] and each.info["cmdline"][-2:] == wanted
     ]
-
-
-def test_both_scripts_choose_a_process_with_the_same_lines() -> None:
-    """A script is delivered whole and alone, so the lines stand in each."""
-    shared = {
-        re.search(r"^# --- choosing a process.*?^# -{20,}$", (CAPTURES / name).read_text(), re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]  # fails the test where it is missing
-        for name in ("python-threads.sh", "python-profile.sh")
-    }
-
-    assert len(shared) == 1

@@ -30,6 +30,10 @@ def lay_out(folder: Path) -> None:
     (folder / "mine/slow.sh").write_text(f"echo $$ >{folder}/pid.new\nmv {folder}/pid.new {folder}/pid\nsleep 300\n")
     slow = {**head, "steps": [{**STEP, "id": "slow", "script": "slow.sh"}]}
     quick = {**head, "steps": [{**STEP, "id": "quick", "run": ["sleep", "0.5"]}]}
+    (folder / "mine/dear-cost.sh").write_text("echo pause_s=3\n")
+    cost = {"script": "dear-cost.sh", "timeout": 5}
+    dear = {**head, "impact": "pauses", "cost": cost, "steps": [{**STEP, "id": "dear", "run": ["uptime"]}]}
+    (folder / "mine/dear.yml").write_text(yaml.safe_dump(dear))
     (folder / "mine/slow.yml").write_text(yaml.safe_dump(slow))
     (folder / "mine/quick.yml").write_text(yaml.safe_dump(quick))
     config = {
@@ -41,11 +45,13 @@ def lay_out(folder: Path) -> None:
     (folder / "capturebot.yml").write_text(yaml.safe_dump(config))
 
 
-async def started(folder: Path, *words: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
+async def started(
+    folder: Path, *words: str, stdout: int = asyncio.subprocess.PIPE, stdin: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
     """`capturebot run` in *folder*."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", "--config", str(folder / "capturebot.yml"), "run", *words),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -85,6 +91,42 @@ async def test_a_terminal_shows_progress_and_then_the_whole_story(tmp_path: Path
     assert "⏳ quick on here: running" in shown
     assert shown.count("✅ quick on here: complete") == 1
     assert shown.rfind("\033[?25h") > shown.rfind("\033[?25l") > -1
+
+
+@pytest.mark.parametrize(("answer", "status", "end"), [(b"y\n", 0, "✅ dear on here: complete"), (b"\n", 2, "")])
+async def test_a_terminal_is_asked_to_agree_to_a_cost(tmp_path: Path, answer: bytes, status: int, end: str) -> None:
+    """The question comes after the measured cost; anything but a yes is a no."""
+    lay_out(tmp_path)
+    ours, theirs = pty.openpty()
+    process = await started(tmp_path, "dear", "here", stdout=theirs, stdin=theirs)
+    os.close(theirs)
+    os.write(ours, answer)  # the terminal keeps it until somebody reads
+
+    shown = await asyncio.to_thread(read_all, ours)
+    _, err = await process.communicate()
+
+    assert "⚖️ dear on here: stops the process for about 3 s." in shown
+    assert "Capture now? [y/N]" in shown
+    assert process.returncode == status
+    assert (end in shown, err) == (True, b"" if end else b"Nothing was captured.\n")
+
+
+async def test_a_question_can_be_broken_off(tmp_path: Path) -> None:
+    """Ctrl-C is a no too."""
+    lay_out(tmp_path)
+    ours, theirs = pty.openpty()
+    process = await started(tmp_path, "dear", "here", stdout=theirs, stdin=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += await asyncio.to_thread(os.read, ours, 65536)
+
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+
+    assert (process.returncode, err) == (130, b"")
+    assert not (tmp_path / "artifacts").exists()
+    os.close(ours)
 
 
 def read_all(terminal: int) -> str:

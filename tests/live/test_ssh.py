@@ -18,10 +18,25 @@ from bot.errors import StepFailed, UserError
 from bot.model import Log, Outcome, SecretRef, Ssh, Target
 from bot.playground.sshd import PrivateSshd, private_sshd
 from bot.transports import STOP_TIMEOUT_S
-from bot.transports.execution import BUFFER_BYTES, STDERR_BYTES, Patience
+from bot.transports.execution import Patience
+from bot.transports.pipe import BUFFER_BYTES, STDERR_BYTES
 from bot.transports.ssh import SshTransport
 from bot.transports.sshpool import WINDOW_BYTES, SshPool
-from tests.steps import Files, Kept, a_run, a_script, a_step, first_line, gone, keep, keep_rest, lives, start, until
+from tests.steps import (
+    Files,
+    Kept,
+    a_run,
+    a_script,
+    a_step,
+    first_line,
+    gone,
+    keep,
+    keep_rest,
+    lives,
+    next_bytes,
+    start,
+    until,
+)
 
 pytestmark = pytest.mark.live
 
@@ -239,7 +254,7 @@ async def test_a_step_that_is_read_slowly_holds_little_memory(host: Bench) -> No
     for _ in range(20):
         read_bytes = 0
         while read_bytes < BUFFER_BYTES:
-            read_bytes += len(await anext(output))
+            read_bytes += len(await next_bytes(output))
         await asyncio.sleep(0.05)  # enough for several times as much
 
     await execution.stop()

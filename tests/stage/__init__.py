@@ -27,7 +27,7 @@ class Broken:
 
     *line* is the expected first line, with blanks as `line.fault` reads them, and *end* how the capture must end;
     *target* is its entry in capturebot.yml, whose secrets are in *environ*; *parameters* are what a person would
-    add to the command.
+    add to the command; *settings* is what else stands in capturebot.yml.
     """
 
     line: str
@@ -35,6 +35,7 @@ class Broken:
     target: Mapping[str, Any] = field(default_factory=lambda: {"local": True})
     environ: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Kind(Enum):

@@ -36,7 +36,7 @@ async def play(scene: Scene) -> Played:
 async def _capture(scene: Scene, broken: Broken, folder: Path) -> Played:
     config = folder / "capturebot.yml"
     targets = {TARGET: dict(broken.target)}
-    config.write_text(yaml.safe_dump({"folder": "artifacts", "targets": targets}))
+    config.write_text(yaml.safe_dump({"folder": "artifacts", "targets": targets, **broken.settings}))
     settings = replace(load(config), journal="sqlite://")  # in memory, which a file cannot ask for
     async with assemble(settings, environ=broken.environ, base=folder) as bot:
         open_log(as_json=False, mask=bot.mask, level=logging.WARNING)
@@ -51,7 +51,8 @@ async def _capture(scene: Scene, broken: Broken, folder: Path) -> Played:
         meter = Meter()
         watch = _Watch(broken.line, clock=asyncio.get_running_loop().time)
         bot.journal.listeners.append(watch.hear)
-        capture = await bot.desk.accept(trigger)
+        offered = await bot.desk.offer(trigger)  # as whoever asks agrees to its cost
+        capture = await bot.desk.accept(offered.trigger if offered else trigger)
         assert capture is not None
         await bot.desk.wait_for(capture.id)
         strangers = meter.strangers()

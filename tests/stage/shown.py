@@ -43,7 +43,7 @@ async def _show(scene: Scene, folder: Path, port: int, console: Console, *, once
         broken = await stack.enter_async_context(scene.stage(stage))
         targets = {TARGET: dict(broken.target)}
         here = await stack.enter_async_context(
-            estate(folder / "playground", port=port, targets=targets, environ=broken.environ)
+            estate(folder / "playground", port=port, targets=targets, environ=broken.environ, settings=broken.settings)
         )
         await stack.enter_async_context(to_inside(folder / "page", port))
         await stack.enter_async_context(bot(here))

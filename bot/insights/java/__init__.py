@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from bot.insights import Reading, sections, words
+from bot.insights.choice import TEXT_CHARS, row_of, spoken
 from bot.insights.java.dump import Key, Thread
-from bot.insights.java.process import TEXT_CHARS, spoken, troubles
+from bot.insights.java.process import troubles
 from bot.insights.java.waits import Place, Wait, is_task
 from bot.insights.java.watch import Look, Share, Watch, pool_of, watch_of
 from bot.model import Finding, Level
@@ -36,9 +37,9 @@ Judge = Callable[[Watch, frozenset[Key]], Iterator[Verdict]]
 def threads(reading: Reading) -> Iterator[Finding]:
     """Name deadlocks, locks and pools that hold threads up, threads that stand still, and those that never rest."""
     parts = sections(reading.text)
-    row = next((row for part in parts if part.name == "process" for row in part.rows()), None)
+    row = row_of(parts)
     process = spoken(row) if row else "The JVM"
-    yield from troubles(parts, process)
+    yield from troubles(parts, process, "java-threads", reading.target)
     watch = watch_of(parts, process)
     if watch is None:
         return

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from bot.insights import Section, sections, words
+from bot.insights.mysql.sessions import Row, line_of, waits_for_lock
 
-Row = Mapping[str, str]
 Key = TypeVar("Key", bound=Hashable)
 
 OURS = "capturebot"  # stands in a comment of every statement of our own
@@ -126,7 +126,7 @@ def load_of(samples: list[Sample]) -> Load:
         blocked = {row.get("id") for row in sample.rows("waiting")}
         for client, row in _running(sample):
             seen[client] += 1
-            waiting[client] += row.get("id") in blocked or _waits(row.get("state", ""))
+            waiting[client] += row.get("id") in blocked or waits_for_lock(row.get("state", ""))
     busy = {client: spent for client, spent in busy.items() if client not in own and spent > 0}
     return Load(
         window_s=window_s,
@@ -198,15 +198,6 @@ def _own(samples: Iterable[Sample]) -> set[Client]:
     return own - {client for sample in samples for client, _ in _running(sample)}
 
 
-def _waits(state: str) -> bool:
-    return state.startswith("Waiting for ") and state.endswith(" lock")
-
-
-def _line(row: Row) -> str:
-    """A row without the data in its statement."""
-    return " ".join(words.shape(value) if name == "statement" else value for name, value in row.items())
-
-
 def _busy_seen(samples: list[Sample], window_s: float) -> dict[Client, float]:
     """Statement seconds by client, from how many of its connections were at work when looked at."""
     busy: dict[Client, float] = defaultdict(float)
@@ -257,7 +248,7 @@ def _work(samples: list[Sample]) -> dict[str, Work]:
     for _, row, grew in _changes(samples, "digests", lambda row: (row.get("schema_name", ""), row.get("digest", ""))):
         if grew["statements"]:
             one = work[words.shape(row.get("statement", ""))]
-            one.add(row.get("statement", ""), row.get("schema_name", ""), _line(row))
+            one.add(row.get("statement", ""), row.get("schema_name", ""), line_of(row))
             one.busy_s += grew["busy_ps"] * PICOSECOND
             one.times += grew["statements"]
             one.rows_examined += grew["rows_examined"]
@@ -266,7 +257,7 @@ def _work(samples: list[Sample]) -> dict[str, Work]:
         sign = (sample is samples[-1]) - (sample is samples[0])
         for client, row in _running(sample):
             one = work[words.shape(row.get("statement", ""))]
-            one.add(row.get("statement", ""), row.get("db", ""), _line(row))
+            one.add(row.get("statement", ""), row.get("db", ""), line_of(row))
             elapsed = words.number(row.get("time_ms")) / 1000
             one.seen[client] += 1
             one.busy_s += sign * elapsed

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from bot.insights import Reading, sections, words
+from bot.insights.mysql.sessions import host_of, line_of, waits_for_lock
 from bot.model import Finding, Level
-
-Row = Mapping[str, str]
 
 LONG_S = 60.0  # a statement that runs longer is no request of a web page
 SAME_STATE = 10  # sessions in one state, where each should pass through in a moment
@@ -42,18 +41,11 @@ def processlist(reading: Reading) -> Iterator[Finding]:
 
 def _longest(rows: list[dict[str, str]]) -> Iterator[Finding]:
     """The statement that has run longest, unless it waits for a lock: then the lock's holder is the news."""
-    running = [
-        row for row in rows if not (row.get("state", "").startswith("Waiting for ") and row["state"].endswith(" lock"))
-    ]
+    running = [row for row in rows if not waits_for_lock(row.get("state", ""))]
     row = max(running, key=lambda each: words.number(each.get("time_s")), default={})
     seconds = words.number(row.get("time_s"))
     if seconds < LONG_S:
         return
-    host = row.get("host", "").rpartition(":")[0] or row.get("host", "")
-    who = f"{words.clean(row.get('user', ''))} from {words.clean(host)} (thread {words.clean(row.get('id', ''))})"
+    who = f"{words.clean(row.get('user', ''))} from {words.clean(host_of(row.get('host', '')))} (thread {words.clean(row.get('id', ''))})"
     text = f"{who} has been running {words.spoken(row.get('statement', ''))} for {words.duration(seconds)}"
-    yield Finding(level=Level.WARN, text=text, weight=0.45, evidence=words.evidence(_line(row)))
-
-
-def _line(row: Row) -> str:
-    return " ".join(words.shape(value) if key == "statement" else value for key, value in row.items())
+    yield Finding(level=Level.WARN, text=text, weight=0.45, evidence=words.evidence(line_of(row)))

@@ -1,13 +1,13 @@
-"""The vital signs of a database server: its counters, InnoDB's report, its replication."""
+"""The vital signs of a database server: its counters, and InnoDB's report."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 
 from bot.insights import Reading, sections, words
-from bot.model import Finding, Level
+from bot.insights.mysql.deadlock import deadlock_of, finding_of, report_of
+from bot.model import Finding, Level, Suggestion
 
 CONNECTED_WARN = 0.85  # of max_connections; a burst away from refusing
 CONNECTED_BAD = 0.95
@@ -21,9 +21,8 @@ HISTORY_WARN = 100_000.0  # undo records that purge has not caught up with
 HISTORY_BAD = 1_000_000.0
 SEMAPHORE_WARN_S = 5.0
 SEMAPHORE_BAD_S = 60.0  # InnoDB ends the server itself after 600 (innodb_fatal_semaphore_wait_threshold)
-RECENT_DEADLOCK_S = 600.0
-LAG_WARN_S = 30.0
-LAG_BAD_S = 300.0
+
+WHO_WAITS = (Suggestion(label="Transactions and locks", recipe="locks"),)
 
 
 # --- counters ---------------------------------------------------------------------------------
@@ -91,10 +90,10 @@ def _rates(per_second: Mapping[str, float], seconds: float) -> Iterator[Finding]
         yield Finding(level=Level.WARN, text=text, weight=0.3)
     if of("Innodb_row_lock_time") / 1000 >= LOCK_TIME:
         text = f"Sessions waited {of('Innodb_row_lock_time') / 1000:.1f} s a second for row locks"
-        yield Finding(level=Level.WARN, text=text, weight=0.4)
+        yield Finding(level=Level.WARN, text=text, weight=0.4, next=WHO_WAITS)
     if of("Innodb_deadlocks") >= DEADLOCKS:
         text = f"{words.counted(of('Innodb_deadlocks'), 'deadlock')} a second"
-        yield Finding(level=Level.WARN, text=text, weight=0.4)
+        yield Finding(level=Level.WARN, text=text, weight=0.4, next=WHO_WAITS)
     if of("Innodb_buffer_pool_wait_free") > 0:
         text = "Statements wait for free pages: the buffer pool is too small for this load, or the disk too slow"
         yield Finding(level=Level.WARN, text=text, weight=0.4)
@@ -102,16 +101,13 @@ def _rates(per_second: Mapping[str, float], seconds: float) -> Iterator[Finding]
 
 # --- InnoDB -----------------------------------------------------------------------------------
 
-_TAKEN_AT = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) .*INNODB MONITOR OUTPUT", re.MULTILINE)
-_DEADLOCK = re.compile(r"^LATEST DETECTED DEADLOCK\n-+\n(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", re.MULTILINE)
 _HISTORY = re.compile(r"^History list length (\d{1,15})", re.MULTILINE)
 _SEMAPHORE = re.compile(r"^--Thread (\d+) has waited at (\S+) line (\d+) for (\d+(?:\.\d+)?) seconds", re.MULTILINE)
 
 
 def innodb(reading: Reading) -> Iterator[Finding]:
     """Purge that lags, threads that wait for each other inside the server, the last deadlock."""
-    rows = [row for section in sections(reading.text) if section.name == "innodb" for row in words.records(section)]
-    text = "\n".join(row.get("Status", "") for row in rows)
+    text = report_of(reading.text)
     if (history := _HISTORY.search(text)) and (length := words.number(history[1])) >= HISTORY_WARN:
         says = (
             f"InnoDB's history list holds {words.count(length)} entries: purge lags, look for an old open transaction"
@@ -121,6 +117,7 @@ def innodb(reading: Reading) -> Iterator[Finding]:
             text=says,
             weight=0.5,
             evidence=words.evidence(history[0]),
+            next=WHO_WAITS,
         )
     waits = sorted(_SEMAPHORE.findall(text), key=lambda wait: -words.number(wait[3]))
     if waits and (longest := words.number(waits[0][3])) >= SEMAPHORE_WARN_S:
@@ -128,58 +125,4 @@ def innodb(reading: Reading) -> Iterator[Finding]:
         has = "thread waits" if len(waits) == 1 else "threads wait"
         says = f"{len(waits)} {has} inside InnoDB, the longest for {words.duration(longest)} at {where}"
         yield Finding(level=Level.BAD if longest >= SEMAPHORE_BAD_S else Level.WARN, text=says, weight=0.8)
-    taken, deadlock = _TAKEN_AT.search(text), _DEADLOCK.search(text)
-    if taken and deadlock and (age := _seconds_between(deadlock[1], taken[1])) <= RECENT_DEADLOCK_S:
-        yield Finding(level=Level.INFO, text=f"The last deadlock was {words.duration(age)} ago", weight=0.3)
-
-
-def _seconds_between(earlier: str, later: str) -> float:
-    """Seconds between two times of the same clock; infinite where one is none."""
-    try:
-        return abs((datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds())
-    except ValueError:
-        return float("inf")
-
-
-# --- replication ------------------------------------------------------------------------------
-
-
-def replication(reading: Reading) -> Iterator[Finding]:
-    """Replication that stopped, with the server's own words, or that lags."""
-    for section in sections(reading.text):
-        if section.name == "replica" and not {"skipped", "error"} & section.facts.keys():
-            for row in words.records(section):
-                # MySQL 8.0.22 renamed Slave to Replica and Master to Source; MariaDB keeps the old names.
-                yield from _replica(
-                    {name.replace("Slave", "Replica").replace("Master", "Source"): value for name, value in row.items()}
-                )
-
-
-def _replica(row: Mapping[str, str]) -> Iterator[Finding]:
-    name = row.get("Connection_name") or row.get("Channel_Name") or ""
-    what = (
-        "Replication" + (f" {words.clean(name)}" if name else "") + f" from {words.clean(row.get('Source_Host', '?'))}"
-    )
-    stopped = [thread for thread in ("IO", "SQL") if row.get(f"Replica_{thread}_Running") == "No"]
-    errors = {thread: row.get(f"Last_{thread}_Errno", "0") for thread in stopped}
-    for thread in (thread for thread, number in errors.items() if number not in {"0", ""}):
-        error = _reason(row.get(f"Last_{thread}_Error", ""))
-        text = f"{what} has stopped ({thread} thread): error {words.clean(errors[thread])}, {error}"
-        yield Finding(level=Level.BAD, text=text, weight=0.8, evidence=words.evidence(error))
-    if stopped and not any(number not in {"0", ""} for number in errors.values()):
-        text = f"{what} is stopped ({' and '.join(stopped)} thread) without an error: somebody stopped it"
-        yield Finding(level=Level.WARN, text=text, weight=0.6)
-    if not stopped and row.get("Replica_IO_Running") == "Connecting":
-        error = _reason(row.get("Last_IO_Error", "") or "no error yet")
-        yield Finding(
-            level=Level.BAD, text=f"{what} cannot connect: {error}", weight=0.8, evidence=words.evidence(error)
-        )
-    lag = words.number(row.get("Seconds_Behind_Source"))
-    if lag - words.number(row.get("SQL_Delay")) >= LAG_WARN_S:
-        text = f"{what} is {words.duration(lag)} behind"
-        yield Finding(level=Level.BAD if lag >= LAG_BAD_S else Level.WARN, text=text, weight=0.6)
-
-
-def _reason(error: str) -> str:
-    """What went wrong, without the statement that it went wrong with: that one holds data."""
-    return words.clean(error.partition("message: ")[2] or error.partition(" Query:")[0], 110)
+    yield from finding_of(deadlock_of(text), Level.INFO)

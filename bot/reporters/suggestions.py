@@ -1,0 +1,67 @@
+"""What a story suggests to run next, as every reporter shows it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.model import Suggestion
+from bot.story import Story
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A suggestion of a story. *value* is its place there, the only thing that a button of it carries."""
+
+    value: str
+    target: str
+    recipe: str
+    parameters: tuple[tuple[str, str], ...]
+    suggestion: Suggestion
+
+    @property
+    def key(self) -> str:
+        """Of the trigger that a press becomes: whoever presses, and however often, it is one."""
+        return f"next {self.value}"
+
+    @property
+    def command(self) -> str:
+        """What to type for it, after `/capture` or `capturebot run`."""
+        return f"{self.recipe} {self.target}" + "".join(f" {name}={value}" for name, value in self.parameters)
+
+
+def again_key(capture_id: str) -> str:
+    """Of the trigger that running a capture again becomes."""
+    return f"again {capture_id}"
+
+
+def picks(story: Story) -> list[Pick]:
+    """What was not started yet, of the worst finding first, each once."""
+    started = {event.key for event in story.followed}
+    first: dict[str, Pick] = {}
+    for pick in _all(story):
+        first.setdefault(pick.command, pick)
+    return [pick for pick in first.values() if pick.key not in started]
+
+
+def find(story: Story, value: str) -> Pick | None:
+    """The suggestion at a place, whether or not it is still shown."""
+    return next((pick for pick in _all(story) if pick.value == value), None)
+
+
+def _all(story: Story) -> list[Pick]:
+    capture = story.capture
+    found = []
+    for result in story.results:
+        for n, finding in enumerate(result.findings):
+            for m, suggestion in enumerate(finding.next):
+                # Of the same recipe, what was asked for holds as far as the suggestion does not say otherwise.
+                given = suggestion.parameters if suggestion.recipe else {**capture.parameters, **suggestion.parameters}
+                pick = Pick(
+                    value=f"{capture.id} {capture.targets.index(result.target)} {result.step} {n} {m}",
+                    target=result.target,
+                    recipe=suggestion.recipe or capture.recipe,
+                    parameters=tuple((name, str(value)) for name, value in given.items()),
+                    suggestion=suggestion,
+                )
+                found.append((-finding.level.value, -finding.weight, pick))
+    return [pick for *_, pick in sorted(found, key=lambda one: one[:2])]

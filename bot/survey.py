@@ -1,0 +1,238 @@
+"""Which recipes will work on a target, and what each lacks there, with the line that mends it: `capturebot doctor TARGET`.
+
+A host is asked once for facts about itself, by a script that only reads. A database is asked what its recipes would
+ask, once and with their defaults: nothing tells better whether an account may.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from bot.insights import sections
+from bot.model import Outcome, Recipe, Script, Sql, Step, Target, TargetKind
+from bot.pipeline import Allowance, StepStream
+from bot.recipes import bind, bind_parameters
+from bot.redact import Redactor
+from bot.transports import Execution, Transport
+
+ANSWER_BYTES = 4_000_000
+HOST_S = 30.0
+SQL_S = 10.0  # for all statements of one step
+LINE_CHARS = 300
+
+# Where a program comes from when its package is not called as it is: Debian's name, and that of Red Hat's.
+PACKAGES = {
+    **dict.fromkeys(("ps", "top", "free", "vmstat", "pgrep"), ("procps", "procps-ng")),
+    **dict.fromkeys(("ip", "ss", "nstat"), ("iproute2", "iproute")),
+    **dict.fromkeys(("gcore", "gdb"), ("gdb", "gdb")),
+    **dict.fromkeys(("find", "xargs"), ("findutils", "findutils")),
+    **dict.fromkeys(("jcmd", "jstack", "jmap"), ("default-jdk-headless", "java-17-openjdk-devel")),
+    **dict.fromkeys(("df", "dd", "stat", "timeout"), ("coreutils", "coreutils")),
+    "awk": ("mawk", "gawk"),
+    "perf": ("linux-perf", "perf"),
+    "getent": ("libc-bin", "glibc-common"),
+}
+_INSTALL = {"debian": "apt-get install", "rhel": "dnf install", "suse": "zypper install", "alpine": "apk add"}
+
+# Facts come as KEY<TAB>VALUE. What tries something for real tells more than what reads a setting.
+_SURVEY = r"""
+say() { printf '%s\t%s\n' "$1" "$2"; }
+can() { say "can $1" "$(timeout -k 1 5 "${@:2}" >/dev/null 2>&1 && echo yes || echo no)"; }
+say uid "$(id -u)"
+say user "$(id -un)"
+. /etc/os-release 2>/dev/null
+case " ${ID:-} ${ID_LIKE:-} " in
+  *debian*) say family debian ;;
+  *rhel* | *fedora*) say family rhel ;;
+  *suse*) say family suse ;;
+  *alpine*) say family alpine ;;
+esac
+say system "${PRETTY_NAME:-Linux}, kernel $(uname -r)"
+for program in $PROGRAMS; do
+  say "program $program" "$(command -v "$program")"
+done
+say perf "$(cat /proc/sys/kernel/perf_event_paranoid 2>/dev/null)"
+say ptrace "$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)"
+say lockdown "$(grep -o '\[.*\]' /sys/kernel/security/lockdown 2>/dev/null)"
+say tracefs "$(ls -d /sys/kernel/tracing/events /sys/kernel/debug/tracing/events 2>/dev/null | head -n 1)"
+can kernel-log sh -c 'dmesg | head -n 1'
+can journal sh -c '[ -d /run/systemd/system ] && journalctl --quiet --lines=1 --no-pager | grep -q .'
+can sockets sh -c 'ss -Htnp | head -n 1'
+say packets "$(getcap "$(command -v tcpdump)" 2>/dev/null | grep -o cap_net_raw)"
+say end yes
+"""
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Something of a host that makes recipes see more: *lack* says what stays unseen without, *cure* what mends it."""
+
+    there: Callable[[Facts], bool]
+    lack: str
+    cure: str
+
+
+def _root(facts: Facts) -> bool:
+    return facts.get("uid") == "0"
+
+
+# What `wants:` of a step may name beside programs.
+FEATURES: Mapping[str, Feature] = {
+    "root": Feature(_root, "what belongs to other users stays unseen", "log in as root"),
+    "ptrace": Feature(
+        lambda facts: _root(facts) or facts.get("ptrace") == "0",
+        "no process may be looked into",
+        "log in as root, or as the process's user with sysctl kernel.yama.ptrace_scope=0",
+    ),
+    "kernel-log": Feature(
+        lambda facts: facts.get("can kernel-log") == "yes",
+        "the kernel's messages may not be read",
+        "sysctl kernel.dmesg_restrict=0, or log in as root",
+    ),
+    "journal": Feature(
+        lambda facts: facts.get("can journal") == "yes",
+        "there is no journal that may be read",
+        "usermod -aG systemd-journal {user}",
+    ),
+    "packets": Feature(
+        lambda facts: _root(facts) or facts.get("packets", "") != "",
+        "packets may not be read",
+        "setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump), or log in as root",
+    ),
+    "perf": Feature(
+        lambda facts: _root(facts) or re.fullmatch("-1|0|1", facts.get("perf", "")) is not None,
+        "the kernel's part of a profile, and other users' processes, stay unseen",
+        "sysctl kernel.perf_event_paranoid=1, or log in as root",
+    ),
+    "bpf": Feature(
+        lambda facts: _root(facts) and facts.get("lockdown") != "[confidentiality]",
+        "nothing may be counted in the kernel",
+        "log in as root, on a kernel that is not locked down",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """Something that a step misses: *fatal* where it does not run without."""
+
+    sentence: str
+    cure: str
+    fatal: bool
+
+
+@dataclass(slots=True)
+class Surveyor:
+    """Looks at targets through *transports*; *redactor* takes secrets out of what they answer."""
+
+    transports: Mapping[str, Transport]
+    redactor: Redactor
+    now: Callable[[], datetime]
+    _id: str = field(default="doctor", init=False)
+
+    async def examine(self, target: Target, recipes: Iterable[Recipe]) -> list[str]:
+        """Lines of "ok: …" and "warn: … — cure", one or more for each of *recipes* that fits *target*."""
+        fitting = [recipe for recipe in recipes if recipe.wants in target.kinds]
+        facts: Facts = {}
+        if TargetKind.HOST in target.kinds:
+            programs = {need for recipe in fitting for step in recipe.steps for need in (*step.needs, *step.wants)}
+            survey = Script(
+                name="survey.sh", text=_SURVEY, env={"PROGRAMS": " ".join(sorted(programs - FEATURES.keys()))}
+            )
+            text, trouble = await self._ask(target, "local" if target.local else "ssh", _step("survey", survey, HOST_S))
+            facts = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+            if "end" not in facts:
+                return [f"fault: {target.name} could not be looked at: {trouble or 'it broke off'}"]
+        lines = [f"ok: {target.name} is {facts['system']}"] if "system" in facts else []
+        for recipe in fitting:
+            lines += told(recipe, [lack async for lack in self._lacks(target, recipe, facts)])
+        return lines
+
+    async def _lacks(self, target: Target, recipe: Recipe, facts: Facts) -> AsyncIterator[Lack]:
+        for step in recipe.steps:
+            if isinstance(step.action, Sql):
+                for lack in await self._refused(target, recipe, step):
+                    yield lack
+            elif facts:
+                for lack in lacks_of(step, facts):
+                    yield lack
+            else:
+                cure = f"add `ssh:` to {target.name} in capturebot.yml"
+                yield Lack(sentence=f"without “{step.title}”, which runs on the host", cure=cure, fatal=False)
+
+    async def _refused(self, target: Target, recipe: Recipe, step: Step) -> list[Lack]:
+        """What the server says no to of what *step* asks."""
+        bound = bind(step, bind_parameters(recipe, {}))
+        text, trouble = await self._ask(target, "mysql", replace(bound, timeout_s=SQL_S, sampling=None))
+        if trouble and not text:
+            return [Lack(sentence=trouble.rstrip("."), cure="", fatal=True)]
+        found = []
+        for section in sections(text):
+            if {"error", "skipped"} & section.facts.keys():
+                why, _, cure = (
+                    next((line for line in section.body.splitlines() if line.startswith("-- ")), "")
+                    .removeprefix("-- ")
+                    .partition(" — ")
+                )
+                found.append(Lack(sentence=f"without `{section.name}`: {why.rstrip('.')}", cure=cure, fatal=False))
+        return found
+
+    async def _ask(self, target: Target, way: str, step: Step) -> tuple[str, str]:
+        """What *step* prints on *target*, and why it ended badly, "" where it did not."""
+
+        async def start() -> Execution:
+            return await self.transports[way].start(target, step, capture_id=self._id)
+
+        redaction = self.redactor.stream()
+        stream = StepStream(step, start, redaction=redaction, allowance=Allowance(step.limit_bytes), now=self.now)
+        async with aclosing(stream.chunks()) as chunks:
+            text = b"".join([chunk async for chunk in chunks]).decode("utf-8", "replace")
+        return text, "" if stream.outcome is Outcome.OK else self.redactor.text(stream.reason)
+
+
+def _step(name: str, action: Script, timeout_s: float) -> Step:
+    return Step(id=name, title=name, action=action, timeout_s=timeout_s, limit_bytes=ANSWER_BYTES)
+
+
+def lacks_of(step: Step, facts: Facts) -> Iterator[Lack]:
+    """Yield what a step on a host misses there."""
+    for name in step.needs:
+        if not facts.get(f"program {name}"):
+            yield Lack(
+                sentence=f"without “{step.title}”: {name} is not installed", cure=installing(name, facts), fatal=True
+            )
+    for name in step.wants:
+        if feature := FEATURES.get(name):
+            if not feature.there(facts):
+                cure = feature.cure.replace("{user}", facts.get("user", "USER"))
+                yield Lack(sentence=feature.lack, cure=cure, fatal=False)
+        elif not facts.get(f"program {name}"):
+            yield Lack(sentence=f"{name} is not installed", cure=installing(name, facts), fatal=False)
+
+
+def installing(program: str, facts: Facts) -> str:
+    """The line that installs *program* on a host of that family."""
+    family = facts.get("family", "debian")
+    debian, redhat = PACKAGES.get(program, (program, program))
+    return f"{_INSTALL[family]} {debian if family in ('debian', 'alpine') else redhat}"
+
+
+def told(recipe: Recipe, lacks: Sequence[Lack]) -> list[str]:
+    """One line for a recipe that works in full, else one for each thing that it misses."""
+    if not lacks:
+        return [f"ok: {recipe.name} works"]
+    steps = {lack.sentence for lack in lacks if lack.fatal}
+    works = "works, but with less" if len(steps) < len(recipe.steps) else "will not work"
+    seen: dict[str, str] = {}
+    for lack in lacks:
+        seen.setdefault(lack.sentence, lack.cure)
+    return [
+        f"warn: {recipe.name} {works}: {what[:LINE_CHARS]}" + (f" — {cure}" if cure else "")
+        for what, cure in seen.items()
+    ]
