@@ -13,14 +13,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.insights import sections
-from bot.model import Outcome, Recipe, Script, Sql, Step, Target, TargetKind
+from bot.model import Outcome, Recipe, Run, Script, Sql, Step, Target, TargetKind
 from bot.pipeline import Allowance, StepStream
 from bot.recipes import bind, bind_parameters
 from bot.redact import Redactor
 from bot.transports import Execution, Transport
+from bot.yamlfile import listed
 
 ANSWER_BYTES = 4_000_000
 HOST_S = 30.0
+PERFORMANCE_SCHEMA_OFF = "performance_schema_off"
 SQL_S = 10.0  # for all statements of one step
 LINE_CHARS = 300
 
@@ -66,6 +68,8 @@ say packets "$(getcap "$(command -v tcpdump)" 2>/dev/null | grep -o cap_net_raw)
 say end yes
 """
 
+_PLAIN = re.compile(r"[\w./+-]+")  # what a shell reads as one word
+
 Facts = Mapping[str, str]
 
 
@@ -105,7 +109,7 @@ FEATURES: Mapping[str, Feature] = {
         "packets may not be read",
         "setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump), or log in as root",
     ),
-    "perf": Feature(
+    "perf-events": Feature(
         lambda facts: _root(facts) or re.fullmatch("-1|0|1", facts.get("perf", "")) is not None,
         "the kernel's part of a profile, and other users' processes, stay unseen",
         "sysctl kernel.perf_event_paranoid=1, or log in as root",
@@ -141,7 +145,7 @@ class Surveyor:
         fitting = [recipe for recipe in recipes if recipe.wants in target.kinds]
         facts: Facts = {}
         if TargetKind.HOST in target.kinds:
-            programs = {need for recipe in fitting for step in recipe.steps for need in (*step.needs, *step.wants)}
+            programs = {name for recipe in fitting for step in recipe.steps for name in (*_needs(step), *step.wants)}
             survey = Script(
                 name="survey.sh", text=_SURVEY, env={"PROGRAMS": " ".join(sorted(programs - FEATURES.keys()))}
             )
@@ -172,16 +176,10 @@ class Surveyor:
         text, trouble = await self._ask(target, "mysql", replace(bound, timeout_s=SQL_S, sampling=None))
         if trouble and not text:
             return [Lack(sentence=trouble.rstrip("."), cure="", fatal=True)]
-        found = []
-        for section in sections(text):
-            if {"error", "skipped"} & section.facts.keys():
-                why, _, cure = (
-                    next((line for line in section.body.splitlines() if line.startswith("-- ")), "")
-                    .removeprefix("-- ")
-                    .partition(" — ")
-                )
-                found.append(Lack(sentence=f"without `{section.name}`: {why.rstrip('.')}", cure=cure, fatal=False))
-        return found
+        return [
+            Lack(sentence=f"the server refuses {listed(names)}: {why}", cure=cure, fatal=False)
+            for (why, cure), names in _refusals(text).items()
+        ]
 
     async def _ask(self, target: Target, way: str, step: Step) -> tuple[str, str]:
         """What *step* prints on *target*, and why it ended badly, "" where it did not."""
@@ -196,13 +194,27 @@ class Surveyor:
         return text, "" if stream.outcome is Outcome.OK else self.redactor.text(stream.reason)
 
 
+def _refusals(text: str) -> dict[tuple[str, str], list[str]]:
+    """Why and what mends it, of the statements in *text* that the server refused; those of one cure in one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    whys: dict[str, str] = {}
+    for section in sections(text):
+        if "error" in section.facts or section.facts.get("skipped") == PERFORMANCE_SCHEMA_OFF:
+            said = [line.removeprefix("-- ") for line in section.body.splitlines() if line.startswith("-- ")]
+            why, _, cure = (said[0] if said else "").partition(" — ")
+            cure = said[1] if len(said) > 1 else cure
+            why = whys.setdefault(cure, why.rstrip(".")) if cure else why.rstrip(".")
+            found.setdefault((why, cure), []).append(section.name)
+    return found
+
+
 def _step(name: str, action: Script, timeout_s: float) -> Step:
     return Step(id=name, title=name, action=action, timeout_s=timeout_s, limit_bytes=ANSWER_BYTES)
 
 
 def lacks_of(step: Step, facts: Facts) -> Iterator[Lack]:
     """Yield what a step on a host misses there."""
-    for name in step.needs:
+    for name in _needs(step):
         if not facts.get(f"program {name}"):
             yield Lack(
                 sentence=f"without “{step.title}”: {name} is not installed", cure=installing(name, facts), fatal=True
@@ -210,10 +222,17 @@ def lacks_of(step: Step, facts: Facts) -> Iterator[Lack]:
     for name in step.wants:
         if feature := FEATURES.get(name):
             if not feature.there(facts):
-                cure = feature.cure.replace("{user}", facts.get("user", "USER"))
+                # Where root lacks it, the host has none, and no right to it would help.
+                cure = "" if _root(facts) else feature.cure.replace("{user}", facts.get("user", "USER"))
                 yield Lack(sentence=feature.lack, cure=cure, fatal=False)
         elif not facts.get(f"program {name}"):
             yield Lack(sentence=f"{name} is not installed", cure=installing(name, facts), fatal=False)
+
+
+def _needs(step: Step) -> tuple[str, ...]:
+    """The programs that a step does not run without, in the order in which they are looked for."""
+    named = step.action.argv[:1] if isinstance(step.action, Run) else ()
+    return (*(name for name in named if _PLAIN.fullmatch(name)), *step.needs)
 
 
 def installing(program: str, facts: Facts) -> str:

@@ -61,7 +61,7 @@ unable() { # why no core can be taken; nothing where one can
       elif [ "${tracer:-0}" -gt 0 ]; then
         echo "It is traced by pid $tracer ($(cell 30 <"/proc/$tracer/comm")) already: end that first"
       elif ! { : <"/proc/$pid/maps"; } 2>/dev/null || ! head -c 1 "/proc/$pid/maps" >/dev/null 2>&1; then
-        echo "It belongs to $user, and $me may not look into it: let capturebot log in as $user or as root"
+        echo "It belongs to $user, and $me may not look into it: let capturebot log in as $user$([ "$user" = root ] || echo " or as root")"
       elif [ "$(id -u)" != 0 ] && [ "$scope" -gt 0 ]; then
         echo "This kernel lets only root attach to it: log in as root, or sysctl kernel.yama.ptrace_scope=0"
       elif [ "$core" -gt $((PARAM_GB * 1000000000)) ]; then

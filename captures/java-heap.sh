@@ -82,10 +82,8 @@ status=$?
 ms=$(((${EPOCHREALTIME/./} - began) / 1000))
 counters 4
 # jcmd ends with 0 after failures too, so that only the file is a success.
-if [ "$(head -c 12 -- "$folder/heap.hprof" 2>/dev/null)" = 'JAVA PROFILE' ] && [ "$status" -eq 0 ] && [[ $said != *'No space'* ]]; then
-  size=$(stat -c %s -- "$folder/heap.hprof")
-  mv -- "$folder/heap.hprof" "$CAPTURE_SCRATCH/heap.hprof"
-  section dumped "bytes=$size" "seconds=$((ms / 1000)).$(printf %03d $((ms % 1000)))" "of=$PARAM_DUMP"
+if [ "$status" -eq 0 ] && [[ $said != *'No space'* ]] && take heap.hprof 'JAVA PROFILE'; then
+  section dumped "bytes=$(stat -c %s -- "$CAPTURE_SCRATCH/heap.hprof")" "seconds=$((ms / 1000)).$(printf %03d $((ms % 1000)))" "of=$PARAM_DUMP"
 else
   rm -f -- "$folder/heap.hprof"
   section undumped

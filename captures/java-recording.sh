@@ -25,8 +25,7 @@ name=capturebot-$$
 finish() { # a stop ends it, and what it has so far is kept
   trap - EXIT
   said=$(use "${tools[0]}" "$pid" JFR.stop "name=$name" "filename=$folder/recording.jfr")
-  if [ "$(head -c 3 -- "$folder/recording.jfr" 2>/dev/null)" = FLR ]; then
-    mv -- "$folder/recording.jfr" "$CAPTURE_SCRATCH/recording.jfr"
+  if take recording.jfr FLR; then
     section recorded "bytes=$(stat -c %s -- "$CAPTURE_SCRATCH/recording.jfr")" "seconds=$SECONDS"
   else
     section unrecorded

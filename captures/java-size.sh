@@ -45,6 +45,13 @@ no_file() { # why the JVM can leave no file for us; nothing where it can
   fi
 }
 
+take() { # name, how it begins: its file becomes ours, unless it is none; where we look at it, the JVM's owner cannot change it
+  mv -- "$folder/$1" "$CAPTURE_SCRATCH/$1" 2>/dev/null || return
+  [ -f "$CAPTURE_SCRATCH/$1" ] && [ ! -L "$CAPTURE_SCRATCH/$1" ] && [ "$(head -c ${#2} -- "$CAPTURE_SCRATCH/$1")" = "$2" ] && return
+  rm -f -- "$CAPTURE_SCRATCH/$1"
+  return 1
+}
+
 its_folder() { # sets folder, in which the JVM may write
   folder=$CAPTURE_SCRATCH/its
   mkdir -m 700 -- "$folder"

@@ -73,14 +73,19 @@ me=$(id -u) uid=$(status_of Uid 2)
 inner=$(awk '/^NSpid:/ {print $NF}' "/proc/$pid/status" 2>/dev/null) # what it calls itself, in a container
 inner=${inner:-$pid}
 exe=$(readlink "/proc/$pid/exe" 2>/dev/null)
-there=() # as its owner, where it lives
+owner=() there=() # as its owner; and where it lives
 if [ "$me" = 0 ]; then
   if [ "$(readlink "/proc/$pid/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] || [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/self/ns/net)" ]; then
     there=(nsenter -t "$pid" -m -n)
   fi
-  [ "$uid" = 0 ] || there+=(setpriv "--reuid=$uid" "--regid=$(status_of Gid 2)" --clear-groups)
+  [ "$uid" = 0 ] || owner=(setpriv "--reuid=$uid" "--regid=$(status_of Gid 2)" --clear-groups)
+  there+=(${owner[@]+"${owner[@]}"})
 fi
 its() { timeout --foreground -k 1 "$1" ${there[@]+"${there[@]}"} "${@:2}"; } # seconds, program, argument …
+
+as_owner() { # so that nobody's folder can make us read or remove what its owner may not
+  timeout --foreground -k 1 5 ${owner[@]+"${owner[@]}"} "$@" 2>/dev/null
+}
 
 options
 
@@ -198,7 +203,7 @@ report() {
     sleep 0.1
     for each in "$folder"/report.*."$inner".*.json ${filename:+"$folder/$filename"}; do
       [ "${known[$each]-}" ] && [ "$each" != "$folder/$filename" ] && continue
-      [ -f "$each" ] && [ ! -L "$each" ] && [ "$(tail -c 2 -- "$each" 2>/dev/null | tr -d '[:space:]')" = '}' ] && found=$each
+      [ -f "$each" ] && [ ! -L "$each" ] && [ "$(as_owner tail -c 2 -- "$each" | tr -d '[:space:]')" = '}' ] && found=$each
     done
   done
   if [ -z "$found" ]; then
@@ -206,8 +211,8 @@ report() {
     return
   fi
   section report
-  without_environment <"$found" | sed 's/^### /  &/' | head -c "$REPORT_BYTES"
-  rm -f -- "$found" 2>/dev/null || unseen left "The report could not be removed: $(cell 200 <<<"${found##*/}") in ${directory:-its working directory}"
+  as_owner cat -- "$found" | without_environment | sed 's/^### /  &/' | head -c "$REPORT_BYTES"
+  as_owner rm -f -- "$found" || unseen left "The report could not be removed: $(cell 200 <<<"${found##*/}") in ${directory:-its working directory}"
 }
 
 # --- where its time goes ---------------------------------------------------------------------
@@ -298,7 +303,7 @@ port='' opened=''
 
 finish() { # what a stop would leave behind: reports that came meanwhile, and an open inspector
   local each
-  [ -z "$asked" ] || for each in "$folder"/report.*."$inner".*.json; do [ "${known[$each]-}" ] || rm -f -- "$each" 2>/dev/null; done
+  [ -z "$asked" ] || for each in "$folder"/report.*."$inner".*.json; do [ "${known[$each]-}" ] || as_owner rm -f -- "$each"; done
   port=${port:-$inspector}
   [ -z "$opened" ] || ! listening | grep -qx "$port" || its 3 "$exe" -e "$CLIENT" "$port" 0 yes >/dev/null 2>&1
 }

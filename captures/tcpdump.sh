@@ -59,7 +59,7 @@ if [ "$size" -lt 24 ]; then # not even a header
   tool=$(command -v tcpdump)
   case $words in
     *ermission* | *'ot permitted'*)
-      trouble "$(id -un) may not record packets here" "This lets members of a group do it: groupadd -f pcap; usermod -aG pcap $(id -un); chgrp pcap $tool; chmod 750 $tool; setcap cap_net_raw,cap_net_admin=eip $tool" "$words"
+      trouble "$(id -un) may not record packets here: it lacks CAP_NET_RAW, and the report has the line that gives it" "This lets members of a group do it: groupadd -f pcap; usermod -aG pcap $(id -un); chgrp pcap $tool; chmod 750 $tool; setcap cap_net_raw,cap_net_admin=eip $tool" "$words"
       ;;
     *) trouble "tcpdump recorded nothing: ${words:-it gave no reason}" ;;
   esac

@@ -14,7 +14,7 @@ from hypothesis import settings
 from bot.logs import QUIET
 
 # A busy machine is no fault of the code. CI looks longer than a person who waits for the tests.
-settings.register_profile("capturebot", deadline=None, max_examples=100 if os.environ.get("CI") else 30)
+settings.register_profile("capturebot", deadline=None, max_examples=100 if os.environ.get("CI") else 20)
 settings.load_profile("capturebot")
 
 

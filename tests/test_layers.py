@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Every bot module that *path* imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -79,7 +81,7 @@ def imports_of(path: Path) -> set[str]:
             found |= {name for name in submodules if (BOT.parent / (name.replace(".", "/") + ".py")).exists()} or {
                 node.module
             }
-    return {name for name in found if name == "bot" or name.startswith("bot.")}
+    return frozenset(name for name in found if name == "bot" or name.startswith("bot."))
 
 
 def package_of(module: str) -> str:
@@ -87,16 +89,21 @@ def package_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-@pytest.mark.parametrize("path", sorted(BOT.rglob("*.py")), ids=lambda path: str(path.relative_to(BOT)))
-def test_a_room_imports_only_from_rooms_above(path: Path) -> None:
+def test_a_room_imports_only_from_rooms_above() -> None:
     """A lower room never leaks into a higher one."""
-    module = module_of(path)
-
     wrong = {
-        name for name in imports_of(path) if package_of(name) != package_of(module) and room_of(name) >= room_of(module)
+        module: leaks
+        for module, path in ((module_of(path), path) for path in BOT.rglob("*.py"))
+        if (
+            leaks := {
+                name
+                for name in imports_of(path)
+                if package_of(name) != package_of(module) and room_of(name) >= room_of(module)
+            }
+        )
     }
 
-    assert wrong == set()
+    assert wrong == {}
 
 
 SEAMS = {

@@ -8,7 +8,7 @@ import pytest
 
 from bot.model import Impact, Recipe, Step, TargetKind
 from bot.survey import FEATURES, Lack, installing, lacks_of, told
-from tests.steps import a_run
+from tests.steps import a_script
 
 ROOT = {"uid": "0", "user": "root", "family": "debian"}
 CAPTURE = {"uid": "990", "user": "capture", "family": "rhel", "ptrace": "1", "perf": "2", "can journal": "no"}
@@ -23,7 +23,7 @@ def a_recipe(*steps: Step) -> Recipe:
 
 def a_step(*, needs: Sequence[str] = (), wants: Sequence[str] = ()) -> Step:
     """A step that needs and wants something of its host."""
-    step = a_run("true")
+    step = a_script("true")
     return Step(
         id="a",
         title="Who asks",
@@ -38,7 +38,7 @@ def a_step(*, needs: Sequence[str] = (), wants: Sequence[str] = ()) -> Step:
 def test_a_recipe_that_lacks_nothing_works() -> None:
     """One line says so."""
     facts = {**ROOT, "program ss": "/usr/bin/ss"}
-    step = a_step(needs=["ss"], wants=["root", "ptrace", "packets", "perf", "bpf"])
+    step = a_step(needs=["ss"], wants=["root", "ptrace", "packets", "perf-events", "bpf"])
 
     assert told(a_recipe(step), list(lacks_of(step, facts))) == ["ok: trace works"]
 
@@ -62,7 +62,7 @@ def test_a_program_that_is_missing_is_told_with_the_line_that_installs_it() -> N
         ("ptrace", "no process may be looked into"),
         ("journal", "there is no journal that may be read"),
         ("packets", "packets may not be read"),
-        ("perf", "the kernel's part of a profile, and other users' processes, stay unseen"),
+        ("perf-events", "the kernel's part of a profile, and other users' processes, stay unseen"),
         ("bpf", "nothing may be counted in the kernel"),
         ("kernel-log", "the kernel's messages may not be read"),
     ],
@@ -76,9 +76,16 @@ def test_a_feature_that_is_missing_is_told_with_its_cure(feature: str, said: str
     assert "{" not in lack.cure
 
 
+def test_what_even_root_lacks_is_told_without_a_cure() -> None:
+    """A host without systemd has no journal for anybody."""
+    (lack,) = lacks_of(a_step(wants=["journal"]), {**ROOT, "can journal": "no"})
+
+    assert lack == Lack(sentence="there is no journal that may be read", cure="", fatal=False)
+
+
 def test_every_feature_has_its_case_above() -> None:
     """So that none is told without a cure."""
-    assert set(FEATURES) == {"root", "ptrace", "journal", "packets", "perf", "bpf", "kernel-log"}
+    assert set(FEATURES) == {"root", "ptrace", "journal", "packets", "perf-events", "bpf", "kernel-log"}
 
 
 def test_the_same_lack_of_several_steps_is_told_once() -> None:

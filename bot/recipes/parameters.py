@@ -20,7 +20,7 @@ MAX_VALUE_CHARACTERS = 200
 
 _ELEMENT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ARGUMENT = re.compile(r"%\(([a-z][a-z0-9_]*)\)s")
-_VARIABLE = re.compile(r"\bPARAM_([A-Z][A-Z0-9_]*)\b")
+_VARIABLE = re.compile(r"PARAM_(?<!\wPARAM_)([A-Z][A-Z0-9_]*)\b")  # text first: that is looked for by memchr
 
 
 def used(action: Action) -> frozenset[str]:

@@ -209,7 +209,7 @@ class StepShape(Shape):
     wants: list[Program] = Field(
         [],
         max_length=20,
-        description="programs, and features of the host (root, ptrace, kernel-log, journal, packets, perf, bpf), without "
+        description="programs, and features of the host (root, ptrace, kernel-log, journal, packets, perf-events, bpf), without "
         "which it keeps less; `capturebot doctor` tells of them",
         examples=[["root", "gdb"]],
     )

@@ -151,7 +151,7 @@ class MySqlExecution:
                 f"{told}, after {_rows(rows)}" if opened else told
             )
             cure = cure_of(error, self._connection.server, text)
-            if question.optional and cure:
+            if cure:
                 yield comment(cure)
             self._note(question, error, rows, cure)
 

@@ -19,6 +19,7 @@ from bot.errors import UserError
 from bot.model import MySql, SecretRef, Target, Tls
 from bot.playground.mariadb import PrivateMariaDb, private_mariadb
 from bot.playground.sshd import PrivateSshd, private_sshd
+from bot.recipes import builtin_folder, load_folder
 from bot.settings import Settings
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("own_log"), pytest.mark.asyncio(loop_scope="module")]
@@ -61,10 +62,12 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
 
 
-async def said_of(servers: Servers, target: Target, *, password: str = PASSWORD) -> tuple[int, str]:
+async def said_of(
+    servers: Servers, target: Target, *, password: str = PASSWORD, recipes: tuple[Path, ...] = ()
+) -> tuple[int, str]:
     """The exit status, and what the doctor printed of a target."""
     paper = io.StringIO()
-    settings = Settings(targets={target.name: target}, journal="sqlite://")
+    settings = Settings(targets={target.name: target}, journal="sqlite://", recipes=recipes)
     status = await examine(
         settings,
         environ={"PASSWORD": password},
@@ -83,7 +86,7 @@ async def test_a_target_with_every_way_is_healthy(servers: Servers) -> None:
     status, said = await said_of(servers, target)
 
     assert status == 0
-    assert "fault" not in said
+    assert "fault:" not in said
     assert said.count("ok:") >= 3
 
 
@@ -116,9 +119,45 @@ async def test_missing_grants_are_mended_by_the_statements_that_are_printed(serv
     target = Target(name="db", mysql=servers.mysql(user="newcomer"))
 
     status, said = await said_of(servers, target)
-    grants = re.findall(r"— (GRANT .+)", said)
+    grants = re.findall(r"fault: .* — (GRANT .+)", said)
     for grant in grants:
         await servers.database.execute(grant)
     mended, _ = await said_of(servers, target)
 
     assert (status, len(grants), mended) == (1, 3, 0)
+
+
+async def test_a_target_that_is_named_is_told_which_recipes_work_there(servers: Servers) -> None:
+    """Every recipe that is for it, on a host where root may do everything, and a database with the right grants."""
+    target = Target(name="orders", mysql=servers.mysql(), ssh=servers.sshd.ssh)
+
+    _, said = await said_of(servers, target)
+
+    for recipe in load_folder(builtin_folder()):
+        assert re.search(rf"(ok|warn): {recipe} works", said), said
+
+
+async def test_what_a_recipe_lacks_on_a_host_is_told_with_the_line_that_mends_it(servers: Servers) -> None:
+    """Asked of the host itself, through its own login."""
+    folder = servers.folder / "recipes"
+    folder.mkdir()
+    (folder / "frob.yml").write_text(
+        "title: Frobs\nabout: What is frobbed.\nfor: host\nimpact: light\nsteps:\n"
+        "  - {id: frob, title: Frobs, run: [frobnicate], timeout: 5, limit: 1 kB}\n"
+        "  - {id: load, title: Load, run: [uptime], needs: [no-such-tool], wants: [nor-this], timeout: 5, limit: 1 kB}\n"
+    )
+
+    _, said = await said_of(servers, Target(name="app-1", ssh=servers.sshd.ssh), recipes=(folder,))
+
+    assert "without “Load”: no-such-tool is not installed — apt-get install no-such-tool" in said
+    assert "nor-this is not installed — apt-get install nor-this" in said
+    assert "without “Frobs”: frobnicate is not installed — apt-get install frobnicate" in said
+
+
+async def test_what_an_account_may_not_see_is_told_of_each_recipe(servers: Servers) -> None:
+    """The server itself was asked, and names the grant."""
+    await servers.database.execute("CREATE OR REPLACE USER stranger@'%%' IDENTIFIED BY %s", (PASSWORD,))
+
+    _, said = await said_of(servers, Target(name="db", mysql=servers.mysql(user="stranger")))
+
+    assert re.search(r"warn: db works, but with less: the server refuses .*— GRANT PROCESS ON \*\.\* TO", said), said
