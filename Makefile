@@ -10,14 +10,16 @@ SCENE ?=
 unexport PYTHONDONTWRITEBYTECODE
 # Debian packages by the program that needs them. mariadb-server-core starts no service of its own.
 RUN_PROGRAMS := mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench sshd:openssh-server ss:iproute2 ps:procps
-TEST_PROGRAMS := $(RUN_PROGRAMS) chromium:chromium
+SCENE_PROGRAMS := $(RUN_PROGRAMS) bpftrace:bpftrace curl:curl gcc:gcc gdb:gdb javac:default-jdk-headless journalctl:systemd losetup:mount \
+	node:nodejs perf:linux-perf tcpdump:tcpdump
+TEST_PROGRAMS := $(SCENE_PROGRAMS) chromium:chromium sudo:sudo
 
-.PHONY: help run test test-fast check scenes bench lock image clean system-run system-test
+.PHONY: help run test test-fast check scenes bench lock image clean system-run system-scenes system-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: $(INSTALLED) system-run ## the playground: a local Slack with a real database to capture (ARGS=--once ends by itself, SCENE=NAME breaks something else)
+run: $(INSTALLED) $(if $(SCENE),system-scenes,system-run) ## the playground: a local Slack with a real database to capture (ARGS=--once ends by itself, SCENE=NAME breaks something else)
 	@$(if $(SCENE),$(BIN)/python -m tests.stage.show $(SCENE),$(BIN)/capturebot playground) $(ARGS)
 
 test: $(INSTALLED) system-test ## all tests, those on real servers included
@@ -33,7 +35,7 @@ check: $(INSTALLED) ## style, types, recipes, Dockerfile
 	@$(BIN)/capturebot check
 	@$(BIN)/hadolint Dockerfile
 
-scenes: $(INSTALLED) system-run ## break real things and see whether the first line names them (ARGS=host-disk: those that begin so)
+scenes: $(INSTALLED) system-scenes ## break real things and see whether the first line names them (ARGS=host-disk: those that begin so)
 	@$(BIN)/python -m tests.scenes $(ARGS)
 
 bench: $(INSTALLED) system-run ## speed and memory, as ratios against named peers in the same run
@@ -61,6 +63,9 @@ $(INSTALLED): requirements-dev.lock pyproject.toml | $(BIN)/python
 
 system-run:
 	@sh .ci/packages $(RUN_PROGRAMS)
+
+system-scenes:
+	@sh .ci/packages $(SCENE_PROGRAMS)
 
 system-test:
 	@sh .ci/packages $(TEST_PROGRAMS)

@@ -24,6 +24,7 @@ name=capturebot-$$
 
 finish() { # a stop ends it, and what it has so far is kept
   trap - EXIT
+  trap '' INT TERM # jcmd takes a moment, and what it asks for must reach the JVM
   said=$(use "${tools[0]}" "$pid" JFR.stop "name=$name" "filename=$folder/recording.jfr")
   if take recording.jfr FLR; then
     section recorded "bytes=$(stat -c %s -- "$CAPTURE_SCRATCH/recording.jfr")" "seconds=$SECONDS"
@@ -34,17 +35,19 @@ finish() { # a stop ends it, and what it has so far is kept
   exit 0
 }
 
+# From here on: the JVM may have begun before jcmd has said so.
+trap finish EXIT
+trap 'exit 130' INT TERM
 said=$(use "${tools[0]}" "$pid" JFR.start "name=$name" settings=profile "maxsize=${RECORDING_MB}m" "duration=$((PARAM_JFR + MORE_S))s")
 case $said in
   *Started*) ;;
   *)
+    trap - EXIT
     section unrecorded
     echo "No recording: $(sed 1d <<<"$said" | grep -m 1 '[a-z]' | word)"
     exit 0
     ;;
 esac
-trap finish EXIT
-trap 'exit 130' INT TERM
 sleep "$PARAM_JFR"
 finish
 exit 0

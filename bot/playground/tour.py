@@ -21,7 +21,9 @@ from bot.errors import UserError
 from bot.model import State
 from bot.playground.estate import CHANNEL, INCIDENT, Estate, bot, estate
 from bot.playground.load import sysbench
+from bot.playground.workspace.inputs import find_element
 from bot.playground.workspace.nouns import Message
+from bot.slack.offers import AGREE
 from bot.tasks import Tasks
 
 CAPTURE_S = 90.0  # for the whole capture to be told
@@ -114,6 +116,7 @@ class Tour:
         try:
             await self._type(f"/capture link {INCIDENT}")
             await self._type(command)
+            await self._agree()
             root, *_ = await self.here.workspace.wait_for(self._ended, CAPTURE_S)
             faults = await self._check_thread(root)
             faults += await self._check_objects(root)
@@ -137,6 +140,23 @@ class Tour:
             self._print(f"  acknowledged after {answer.acked_after_s * 1000:.0f} ms", style="dim")
         said = await workspace.wait_for(lambda: workspace.ephemerals(channel, user)[seen:], ANSWER_S)
         self._print(f"  (only ana sees) {_plain(said[0].text)}", style="dim")
+
+    async def _agree(self) -> None:
+        """Press the button of an offer, where what was asked for has a cost to agree to first."""
+        workspace, channel, user = self.here.workspace, self.here.channel, self.here.user
+
+        def offers() -> list[Message]:
+            said = workspace.ephemerals(channel, user)
+            return [one for one in said if find_element(one.blocks, AGREE)]
+
+        def told() -> list[Message]:
+            return [one for one in workspace.messages(channel) if one.by_app]
+
+        await workspace.wait_for(lambda: offers() or told(), CAPTURE_S)
+        for offer in offers()[-1:]:
+            self._print(f"  (only ana sees) {_plain(offer.text)}", style="dim")
+            self._print("  ana presses  Capture now", style="bold")
+            await workspace.click(offer.ts, AGREE, user)
 
     def first_line(self) -> str:
         """What the channel reads of the capture that ended, without the icon before it."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -67,21 +67,22 @@ Place = Callable[[Path], AbstractAsyncContextManager[Stood]]
 @asynccontextmanager
 async def host(folder: Path) -> AsyncIterator[Stood]:
     """An SSH server of its own, which leads to this very machine."""
-    try:
-        async with private_sshd(folder / "sshd") as server:
-            yield Stood(
-                target={
-                    "ssh": {
-                        "host": server.host,
-                        "port": server.port,
-                        "user": server.user,
-                        "key": f"file:{server.key}",
-                        "known_hosts": str(server.known_hosts),
-                    }
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(private_sshd(folder / "sshd"))
+        except UserError as error:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+        yield Stood(
+            target={
+                "ssh": {
+                    "host": server.host,
+                    "port": server.port,
+                    "user": server.user,
+                    "key": f"file:{server.key}",
+                    "known_hosts": str(server.known_hosts),
                 }
-            )
-    except UserError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+            }
+        )
 
 
 def process(*argv: str | Path) -> Place:
@@ -126,7 +127,7 @@ async def web(folder: Path) -> AsyncIterator[Stood]:
     )
     async with host(folder) as stood, program(sys.executable, "-c", serve, cwd=folder):
         port = (folder / "port").read_text()
-        yield replace(stood, parameters={"url": f"http://127.0.0.1:{port}/", "tries": 10})
+        yield replace(stood, parameters={"url": f"http://127.0.0.1:{port}/", "tries": 5})
 
 
 @asynccontextmanager

@@ -104,7 +104,7 @@ async def test_a_recording_that_is_stopped_leaves_none_in_the_jvm(tmp_path: Path
         assert await until(lambda: "running" in recordings())
         await asyncio.gather(drain(), execution.stop())
 
-        assert "running" not in recordings()
+        assert await until(lambda: "running" not in recordings())
     assert left_behind() == []
 
 
