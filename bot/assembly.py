@@ -23,12 +23,15 @@ from bot.metrics import Metrics
 from bot.model import Capture, SecretRef
 from bot.plugins import load_insights, load_recipes, make_transports
 from bot.redact import Redactor
+from bot.reporting import Reports
 from bot.runner import Runner
+from bot.scheduling import Schedule
 from bot.secrets import Resolver, Secrets
 from bot.settings import Settings
 from bot.stores import Store
 from bot.stores.folder import FolderStore
 from bot.stores.spare import SpareStore
+from bot.surplus import Surplus
 from bot.tasks import Tasks
 from bot.transports import Transport
 from bot.transports.sshpool import SshPool
@@ -51,7 +54,9 @@ class Bot:
     secrets: Secrets
     journal: Journal
     desk: Desk
+    schedule: Schedule  # it takes nothing before it is kept
     metrics: Metrics
+    reports: Reports
     is_gone: Callable[[str], bool]  # of an owner's name in the journal: its process is dead
     mask: Callable[[str], str]  # takes known secrets out of a line of the log
 
@@ -149,7 +154,11 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
             secrets=secrets,
             journal=journal,
             desk=desk,
+            schedule=Schedule(
+                desk, settings.baselines, surplus=Surplus(journal=journal, store=store, now=now), now=now
+            ),
             metrics=metrics,
+            reports=Reports(journal, store, prefix=settings.s3.prefix if settings.s3 else "", mask=mask, now=now),
             is_gone=alive.is_gone,
             mask=mask,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from bot.baselines import faults_of_baselines
 from bot.errors import ConfigError, Problem
 from bot.model import Recipe
 from bot.recipes import builtin_folder, load_all
@@ -39,4 +40,7 @@ def faults_of(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Problem
         return []
     kinds = {name: target.kinds for name, target in settings.targets.items()}
     known = {**recipes, **({RECIPE: query_recipe(settings.queries)} if settings.queries else {})}
-    return list(faults_of_services(settings.document, settings.services, known, kinds))
+    return [
+        *faults_of_services(settings.document, settings.services, known, kinds),
+        *faults_of_baselines(settings.document, settings.baselines, known, kinds),
+    ]

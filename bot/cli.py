@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bot import __version__
+from bot.command import Compare, MarkGood, read
 from bot.errors import ConfigError, JournalError, SecretMissing, UserError
 from bot.model import Target, TargetKind
 from bot.settings import Settings, load
@@ -78,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     take.add_argument("--incident", metavar="ID", help="the PagerDuty incident that it belongs to")
     take.add_argument("--yes", action="store_true", help="agree to what it costs, once measured, without being asked")
     take.add_argument("--json", action="store_true", help="print the whole story as JSON at the end")
+    held = command("compare", compare, "what is new, gone and changed in a capture since an earlier one")
+    held.add_argument("ids", metavar="ID", nargs="+", help="a capture; alone, the last good one is the earlier one")
+    good = command("good", mark_good, "mark a capture as good: later ones of the same are compared with it")
+    good.add_argument("id", metavar="ID")
     look = command("check", check, "check capturebot.yml and every recipe: file, line, key and cure of each problem")
     look.add_argument("folders", type=Path, metavar="FOLDER", nargs="*", help="more recipes, not in capturebot.yml")
     new = command("new-recipe", new_recipe, "write a recipe to begin with, its script, and a test of both")
@@ -88,6 +93,17 @@ def _parser() -> argparse.ArgumentParser:
     command("targets", targets, "list the targets and the recipes that fit each")
     doctor = command("doctor", examine, "try every configured part: reachable, allowed, complete, and how to mend it")
     doctor.add_argument("parts", metavar="PART", nargs="*", help="slack, pagerduty, store, journal or a target's name")
+    calls = command("pagerduty", set_up_calls, "have PagerDuty call the bot about the configured services")
+    calls.add_argument("what", choices=["setup"])
+    calls.add_argument("--url", required=True, metavar="URL", help="where PagerDuty reaches the bot's `web:`")
+    calls.add_argument(
+        "--secret-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="gets the secrets that calls are signed with, one a line; PagerDuty shows each once",
+    )
+    calls.add_argument("--renew", action="store_true", help="make subscriptions anew whose secrets were lost")
     schema = command("schema", print_schema, "print the JSON Schema that editors complete files with")
     schema.add_argument("what", choices=["recipe", "config"])
     play = command("playground", playground, "a local Slack workspace, database, host, S3 and PagerDuty to try it on")
@@ -163,6 +179,25 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Compare two captures, or one with the last good one."""
+    return _look_back(options, ["compare", *options.ids])
+
+
+def mark_good(options: argparse.Namespace) -> int:
+    """Mark a capture as good."""
+    return _look_back(options, ["good", options.id])
+
+
+def _look_back(options: argparse.Namespace, words: list[str]) -> int:
+    from bot.lookback import look_back
+
+    settings, base = _settings(options)
+    ask = read(words)
+    assert isinstance(ask, Compare | MarkGood)  # noqa: S101  what `read` makes of these words
+    return uvloop.run(look_back(settings, environ=os.environ, base=base, ask=ask))
+
+
 def check(options: argparse.Namespace) -> int:
     """Report every problem of the configuration and the recipes."""
     from bot.check import check as find_problems
@@ -227,6 +262,24 @@ def examine(options: argparse.Namespace) -> int:
     settings, base = _settings_or_this_machine(options)
     return uvloop.run(
         run_doctor(settings, environ=os.environ, base=base, parts=options.parts, console=Console(soft_wrap=True))
+    )
+
+
+def set_up_calls(options: argparse.Namespace) -> int:
+    """Have PagerDuty call the bot."""
+    from bot.doctor import set_up_calls as run_setup
+
+    settings, base = _settings(options)
+    return uvloop.run(
+        run_setup(
+            settings,
+            environ=os.environ,
+            base=base,
+            url=options.url,
+            file=options.secret_file,
+            renew=options.renew,
+            console=Console(soft_wrap=True),
+        )
     )
 
 

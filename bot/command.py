@@ -1,7 +1,7 @@
 """The words of `/capture`: text into what was asked. Pure.
 
 ``/capture RECIPE TARGET[,TARGET…] [name=value …]`` and the words that are not recipes: ``help``,
-``list``, ``status``, ``stop``, ``link``. Nothing is looked up here; what a name means is the desk's.
+``list``, ``status``, ``stop``, ``link``, ``note``, ``good``, ``compare``. Nothing is looked up here; what a name means is the desk's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from bot.errors import UserError
 
 TEXT_CHARS = 2000  # nobody types more; Slack itself would pass on much more
-RESERVED = ("help", "list", "status", "stop", "link")  # words that no recipe can be called by
+FORCE = "force"  # no parameter of a recipe can be called by it
+FORCE_CHARS = 200
+RESERVED = (
+    "help",
+    "list",
+    "status",
+    "stop",
+    "link",
+    "report",
+    "note",
+    "good",
+    "compare",
+)  # words that no recipe can be called by
 
 USAGE = "`/capture RECIPE TARGET[,TARGET…] [name=value …]`"
 
@@ -52,15 +64,43 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """`report`: everything that was captured in a channel and for its incident, as one document."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkGood:
+    """`good ID`."""
+
+    capture_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`compare ID`: with the last good one; `compare ID ID`: with each other."""
+
+    capture_id: str
+    other_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`note TEXT`: words for the notes of the channel's incident, as Slack writes them."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Take:
     """A capture is asked for."""
 
     recipe: str
     targets: tuple[str, ...]
     parameters: Mapping[str, str]
+    force: str = ""  # why another one is wanted where there is one already
 
 
-Ask = Help | List | Status | Stop | Link | Take
+Ask = Help | List | Status | Stop | Link | Report | Note | MarkGood | Compare | Take
 
 # Phones turn quotes into curly ones and Slack escapes addresses: both are undone before reading.
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "\u00a0": " "})
@@ -73,6 +113,8 @@ def parse(text: str) -> Ask:
         raise UserError(
             f"That is {len(text):,} characters; a command has at most {TEXT_CHARS:,}.", cure=f"Write {USAGE}."
         )
+    if text.split(maxsplit=1)[:1] == ["note"]:  # a person's own words: quotes are quotes
+        return Note(text.strip().removeprefix("note").strip())
     return read(_split(html.unescape(_ADDRESS.sub(r"\1", text)).translate(_QUOTES)))
 
 
@@ -87,20 +129,35 @@ def read(words: list[str]) -> Ask:
             return List()
         case ["status"]:
             return Status()
-        case ["stop", capture_id]:
-            return Stop(capture_id.strip("`").lower())
+        case ["stop" | "good" | "compare" as word, *ids]:
+            return _about(word, [each.strip("`").lower() for each in ids])
         case ["link", incident]:
             return Link(incident)
-        case ["stop", *_]:
-            raise UserError("`stop` needs one capture's id.", cure="`/capture status` lists them.")
+        case ["report"]:
+            return Report()
         case ["link", *_]:
             raise UserError(
                 "`link` needs one incident.", cure="Give its id, number or address: `/capture link PABC123`."
             )
-        case ["help" | "list" | "status" as word, *_]:
+        case ["help" | "list" | "status" | "report" as word, *_]:
             raise UserError(f"`{word}` takes no more words than that.", cure="Try `/capture help`.")
         case _:
             return _take(words)
+
+
+def _about(word: str, ids: list[str]) -> Stop | MarkGood | Compare:
+    """What is asked of captures that are there already."""
+    match word, ids:
+        case "stop", [capture_id]:
+            return Stop(capture_id)
+        case "good", [capture_id]:
+            return MarkGood(capture_id)
+        case "compare", [capture_id]:
+            return Compare(capture_id)
+        case "compare", [capture_id, other_id]:
+            return Compare(capture_id, other_id)
+    needed = "one or two captures' ids" if word == "compare" else "one capture's id"
+    raise UserError(f"`{word}` needs {needed}.", cure="`/capture status` lists them.")
 
 
 def _split(text: str) -> list[str]:
@@ -128,7 +185,12 @@ def _take(words: list[str]) -> Take:
             raise UserError(f"`{_short(name)}` is given twice.", cure="Give each parameter once.")
         else:
             parameters[name] = value
-    return Take(recipe=recipe, targets=tuple(targets), parameters=parameters)
+    force = parameters.pop(FORCE, None)
+    if force is not None and not force.strip():
+        raise UserError("`force` needs a reason, which is kept and shown.", cure='Write `force="why it is needed"`.')
+    if force and len(force) > FORCE_CHARS:
+        raise UserError(f"A reason has at most {FORCE_CHARS} characters.", cure="Make it a short sentence.")
+    return Take(recipe=recipe, targets=tuple(targets), parameters=parameters, force=(force or "").strip())
 
 
 def _short(word: str) -> str:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
 import structlog
 
+from bot.catalogue import Catalogue
+from bot.comparisons import Comparisons
 from bot.errors import JournalError, UserError
+from bot.goods import Goods
+from bot.joining import Joining, Taken
 from bot.journal import Journal
 from bot.measuring import Measurer
 from bot.model import (
     Accepted,
     Capture,
     Followed,
+    Joined,
     Linked,
     Offered,
     Person,
@@ -35,18 +40,17 @@ from bot.model import (
     Trigger,
 )
 from bot.offers import Offers, command
-from bot.recipes import bind, bind_parameters, chosen, nearest
+from bot.recipes import bind, nearest
 from bot.recovery import Recovery
 from bot.runner import Job, Runner
 from bot.settings import Limits
 from bot.stores import Store
+from bot.stores.keys import folder_of
 from bot.stores.spare import Told
 from bot.tasks import Tasks
 
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # nothing that is misread on a phone
 ID_LENGTH = 6
-TARGETS_AT_MOST = 60  # named in one trigger
-NAMES_LISTED = 20  # in one answer
 
 log = structlog.get_logger()
 
@@ -59,7 +63,7 @@ class Underway:
     waiting: bool
 
 
-class Desk:
+class Desk(Catalogue):
     """Takes triggers in and sees captures through.
 
     *prefix* is put before every object's key; *bring_home* is `SpareStore.bring_home` where *store* is one.
@@ -80,9 +84,7 @@ class Desk:
         services: Mapping[str, Service] = MappingProxyType({}),
         bring_home: Callable[[Told], Awaitable[None]] | None = None,
     ) -> None:
-        self.recipes = recipes
-        self.targets = targets
-        self.services = services
+        super().__init__(recipes=recipes, targets=targets, services=services)
         self._journal = journal
         self._runner = runner
         self._limits = limits
@@ -94,27 +96,40 @@ class Desk:
         self._arrivals = Tasks(lambda _name, _error: None)  # whoever asked gets its error
         self._door = asyncio.Lock()  # one at a time: what is free is still free when it is taken
         self._closed = False
+        self._joining = Joining(journal, cooldown_s=limits.cooldown_s, now=now)
         self.offers = Offers(journal=journal, measurer=measurer, now=now)
+        self.goods = Goods(journal=journal, services=services, now=now)
+        self.comparisons = Comparisons(journal=journal, store=store, goods=self.goods, now=now)
         self._recovery = Recovery(
             journal=journal, store=store, runs=self._underway.__contains__, bring_home=bring_home, now=now
         )
 
     # --- triggers -----------------------------------------------------------------------------
 
-    async def offer(self, trigger: Trigger) -> Offered | None:
+    async def offer(self, trigger: Trigger, *, join: bool = True) -> Offered | None:
         """What somebody must agree to before *trigger* is accepted, measured now.
 
-        None where nothing needs to be, or this very delivery was accepted before. Agreed to, the offer's own trigger
+        None where nothing needs to be, there is a capture to join, or this very delivery was accepted before. Agreed to, the offer's own trigger
         is accepted. Raises as `accept` does.
         """
         if await self._is_repeated(trigger):
             return None
         try:
-            recipe, targets, parameters = self._check(trigger)
-            return await self.offers.make(trigger, recipe, targets, parameters) if recipe.asks_first else None
+            recipe, targets, parameters = self._read(trigger)
+            if not recipe.asks_first:
+                return None
+            names = [target.name for target in targets]
+            if join and len(await self._joining.find(trigger, recipe, names, parameters)) == len(names):
+                return None
+            self._check_room(targets, of_a_set=bool(trigger.service))
+            return await self.offers.make(trigger, recipe, targets, parameters)
         except UserError as refusal:
             await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
             raise
+
+    def check(self, trigger: Trigger) -> None:
+        """Raise UserError where `accept` would refuse what *trigger* asks for, whatever runs; nothing of it is kept."""
+        self._read(trigger)
 
     async def accept(self, trigger: Trigger) -> Capture | None:
         """Turn *trigger* into a capture and start it; None when this very delivery was accepted before.
@@ -122,8 +137,12 @@ class Desk:
         Raises UserError, with the refusal kept in the journal, when it cannot be done; JournalError
         when nothing can be promised.
         """
+        return (await self.take(trigger, join=False)).capture
+
+    async def take(self, trigger: Trigger, *, join: bool = True) -> Taken:
+        """As `accept`, but what is being taken of a target already, or was just now, is joined instead."""
         # Shielded: whoever asked may go away, but what was accepted is run.
-        return await asyncio.shield(self._arrivals.start(self._arrive(trigger), name="arrival"))
+        return await asyncio.shield(self._arrivals.start(self._arrive(trigger, join=join), name="arrival"))
 
     async def stop(self, capture_id: str, who: Person) -> Capture:
         """Ask for the end of a capture; its thread tells when it is proved. Raises UserError."""
@@ -141,14 +160,6 @@ class Desk:
     async def link(self, channel: str, incident: str, who: Person) -> None:
         """Tie a channel to an incident; its captures, past ones too, are told in the incident's note."""
         await self._journal.append(Linked(channel=channel, incident=incident, who=who, at=self._now()))
-
-    def fitting(self, recipe: Recipe, targets: Iterable[str]) -> tuple[str, ...]:
-        """Those of *targets* that *recipe* is for."""
-        return tuple(
-            name
-            for name in targets
-            if recipe.wants in self.targets[name].kinds and (not recipe.targets or name in recipe.targets)
-        )
 
     @property
     def underway(self) -> tuple[Underway, ...]:
@@ -191,28 +202,52 @@ class Desk:
 
     # --- inside -------------------------------------------------------------------------------
 
-    async def _arrive(self, trigger: Trigger) -> Capture | None:
+    async def _arrive(self, trigger: Trigger, *, join: bool) -> Taken:
         async with self._door:
             if await self._is_repeated(trigger):
-                return None
+                return Taken()
             try:
-                capture, job = await self._allow(trigger)
+                recipe, targets, parameters = self._read(trigger)
+                names = [target.name for target in targets]
+                found = await self._joining.find(trigger, recipe, names, parameters) if join else {}
+                incident = await self._incident(trigger)
+                job = None
+                if rest := [target for target in targets if target.name not in found]:
+                    self._check_room(rest, of_a_set=bool(trigger.service))
+                    agreed = await self.offers.agreed(trigger, recipe)
+                    job = self._job(trigger, recipe, rest, parameters, incident=incident, agreed=agreed)
             except UserError as refusal:
                 await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
                 raise
-            # Before the journal has it, so that nobody takes it for one that its process forgot.
-            self._underway[capture.id] = Underway(capture=capture, waiting=True)
-            accepted = False
-            try:
-                acceptance = Accepted(capture=capture, at=capture.at, key=trigger.key)
-                accepted = await self._journal.accept(acceptance, *_followed(trigger, capture))
-            finally:
-                if not accepted:
-                    del self._underway[capture.id]
+            key = None if job else trigger.key
+            joins = self._joining.events(trigger, found, incident=incident, key=key)
+            joined = tuple({capture.id: capture for capture in found.values()}.values())
+            if job is None:
+                news = _followed(trigger, joined[0].id, self._now())
+                return Taken(joined=joined) if await self._journal.accept(*joins, *news) else Taken()
+            return Taken(capture=job.capture, joined=joined) if await self._begin(trigger, job, joins) else Taken()
+
+    async def _begin(self, trigger: Trigger, job: Job, joins: Sequence[Joined]) -> bool:
+        """Keep the acceptance and start; False where the same delivery came in elsewhere meanwhile."""
+        capture = job.capture
+        # Before the journal has it, so that nobody takes it for one that its process forgot.
+        self._underway[capture.id] = Underway(capture=capture, waiting=True)
+        accepted = False
+        try:
+            acceptance = Accepted(capture=capture, at=capture.at, key=trigger.key)
+            accepted = await self._journal.accept(acceptance, *joins, *_followed(trigger, capture.id, capture.at))
+        finally:
             if not accepted:
-                return None
+                del self._underway[capture.id]
+        if accepted:
             self._tasks.start(self._see_through(job), name=f"capture {capture.id}")
-            return capture
+        return accepted
+
+    async def _incident(self, trigger: Trigger) -> str | None:
+        """Its own incident, or that of the channel it comes from."""
+        if trigger.incident is None and trigger.place:
+            return await self._journal.incident_of(trigger.place.channel)
+        return trigger.incident
 
     async def _is_repeated(self, trigger: Trigger) -> bool:
         return bool(trigger.key and await self._journal.keyed(trigger.key))
@@ -221,29 +256,23 @@ class Desk:
         if capture_id in self._underway:  # else it ended by itself meanwhile
             await self._runner.stop(capture_id, reason)
 
-    def _check(self, trigger: Trigger) -> tuple[Recipe, list[Target], dict[str, str | int]]:
-        """What *trigger* asks for, where there is such a thing and room for it. Raises UserError."""
-        recipe = chosen(self._recipe(trigger.recipe), trigger.parameters)
-        targets = [self._target(name, recipe) for name in dict.fromkeys(trigger.targets)]
-        if not targets:
-            raise UserError(
-                f"`{recipe.name}` needs a target.", cure=f"Try `/capture {recipe.name} {self._example(recipe)}`."
-            )
-        if len(targets) > TARGETS_AT_MOST:
-            raise UserError(
-                f"{len(targets)} targets are too many for one capture.", cure=f"Name at most {TARGETS_AT_MOST}."
-            )
-        parameters = bind_parameters(recipe, trigger.parameters)
-        self._check_room(targets)
-        return recipe, targets, parameters
+    def _read(self, trigger: Trigger) -> tuple[Recipe, list[Target], dict[str, str | int]]:
+        """What *trigger* asks for, where there is such a thing and the desk is open. Raises UserError."""
+        if self._closed:
+            raise UserError("capturebot is being restarted.", cure="Ask again in a minute.")
+        return self.named(trigger)
 
-    async def _allow(self, trigger: Trigger) -> tuple[Capture, Job]:
-        recipe, targets, parameters = self._check(trigger)
-        agreed = await self.offers.agreed(trigger, recipe)
-        at, incident = self._now(), trigger.incident
-        if incident is None and trigger.place:
-            incident = await self._journal.incident_of(trigger.place.channel)
-        capture_id = _new_id()
+    def _job(
+        self,
+        trigger: Trigger,
+        recipe: Recipe,
+        targets: Sequence[Target],
+        parameters: Mapping[str, str | int],
+        *,
+        incident: str | None,
+        agreed: str,
+    ) -> Job:
+        at, capture_id = self._now(), _new_id()
         capture = Capture(
             id=capture_id,
             recipe=recipe.name,
@@ -253,51 +282,26 @@ class Desk:
             targets=tuple(target.name for target in targets),
             steps=tuple(StepHead(id=step.id, title=step.title) for step in recipe.steps),
             parameters=parameters,
+            given={one.name: parameters[one.name] for one in recipe.parameters if parameters[one.name] != one.default},
             who=trigger.who,
             source=trigger.source,
             at=at,
-            prefix=f"{self._prefix}{at:%Y/%m/%d}/{incident or 'adhoc'}/{capture_id}/",
+            prefix=f"{self._prefix}{folder_of(trigger.source, incident, at)}/{capture_id}/",
             place=trigger.place,
             incident=incident,
             cost=agreed,
+            force=trigger.force,
         )
         steps = tuple(bind(step, parameters) for step in recipe.steps)
-        return capture, Job(capture=capture, recipe=recipe, steps=steps, targets=tuple(targets))
+        return Job(capture=capture, recipe=recipe, steps=steps, targets=tuple(targets))
 
-    def _recipe(self, name: str) -> Recipe:
-        if recipe := self.recipes.get(name):
-            return recipe
-        close = nearest(name, [*self.recipes, *self.services])
-        cure = f"Did you mean `{close}`?" if close else f"There are: {_listed([*self.recipes, *self.services])}."
-        raise UserError(f"There is no recipe `{name}`.", cure=cure)
-
-    def _target(self, name: str, recipe: Recipe) -> Target:
-        fitting = self.fitting(recipe, self.targets)
-        if (target := self.targets.get(name)) is None:
-            close = nearest(name, fitting) or nearest(name, self.targets)
-            cure = f"Did you mean `{close}`?" if close else f"`{recipe.name}` can capture: {_listed(fitting)}."
-            raise UserError(f"There is no target `{name}`.", cure=cure)
-        if recipe.wants not in target.kinds:
-            raise UserError(
-                f"`{recipe.name}` is for {recipe.wants.words}, and `{name}` is not set up as one.",
-                cure=f"`{recipe.name}` can capture: {_listed(fitting)}.",
-            )
-        if recipe.targets and name not in recipe.targets:
-            raise UserError(f"`{recipe.title}` is not for `{name}`.", cure=f"It is for: {_listed(recipe.targets)}.")
-        return target
-
-    def _example(self, recipe: Recipe) -> str:
-        return next(iter(self.fitting(recipe, self.targets)), "TARGET")
-
-    def _check_room(self, targets: list[Target]) -> None:
-        if self._closed:
-            raise UserError("capturebot is being restarted.", cure="Ask again in a minute.")
+    def _check_room(self, targets: list[Target], *, of_a_set: bool) -> None:
         if sum(one.waiting for one in self._underway.values()) >= self._limits.captures_waiting:
             raise UserError(
                 f"{self._limits.captures_waiting} captures are waiting already.",
                 cure="See `/capture status`; stop one with `/capture stop ID`.",
             )
-        for target in targets:
+        for target in targets if not of_a_set else ():  # a set is as long as its operator wants it
             here = [one.capture.id for one in self._underway.values() if target.name in one.capture.targets]
             if len(here) >= self._limits.captures_per_target:
                 raise UserError(
@@ -326,24 +330,18 @@ class Desk:
             log.warning("the end of a capture could not be written", capture=capture.id, reason=trouble.reason)
 
 
-def _followed(trigger: Trigger, capture: Capture) -> tuple[Followed, ...]:
+def _followed(trigger: Trigger, capture_id: str, at: datetime) -> tuple[Followed, ...]:
     """News for the capture whose button was pressed."""
     if trigger.after is None:
         return ()
     what = command(trigger)
     return (
-        Followed(
-            capture_id=trigger.after, by=capture.id, what=what, key=trigger.key or "", who=trigger.who, at=capture.at
-        ),
+        Followed(capture_id=trigger.after, by=capture_id, what=what, key=trigger.key or "", who=trigger.who, at=at),
     )
 
 
 def _new_id() -> str:
     return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in list(names)[:NAMES_LISTED]) or "none"
 
 
 def _report(name: str, error: BaseException) -> None:

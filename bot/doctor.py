@@ -26,6 +26,9 @@ from bot.journal import Journal
 from bot.logs import open_log
 from bot.model import Target
 from bot.pagerduty.client import PagerDutyClient
+from bot.pagerduty.setup import SecretFile, arrived, set_up
+from bot.pagerduty.setup import examine as examine_calls
+from bot.pagerduty.subscriptions import Subscriptions
 from bot.plugins import load_recipes
 from bot.recipes import nearest
 from bot.redact import Redactor
@@ -35,7 +38,20 @@ from bot.settings import PagerDuty, Settings, Slack
 from bot.survey import Surveyor
 from bot.transports import Transport
 
-SCOPES = {"commands", "chat:write", "channels:join", "channels:history", "groups:history"}  # as in manifest.yml
+SCOPES = {  # as in manifest.yml
+    "bookmarks:read",
+    "channels:read",
+    "groups:read",
+    "pins:read",
+    "pins:write",
+    "commands",
+    "app_mentions:read",
+    "users:read",
+    "chat:write",
+    "channels:join",
+    "channels:history",
+    "groups:history",
+}
 PARTS_AT_ONCE = 8
 ICONS = {"ok": "✅", "warn": "⚠️ ", "fault": "❌"}
 PART_S = 90.0  # for one part, however long each of its own tries may take
@@ -75,13 +91,49 @@ async def examine(
         for name, answer in answers:
             lines = await answer
             console.print(name, style="bold", markup=False)
-            for line in lines:
-                verdict, _, words = line.partition(": ")
-                faults += verdict == "fault"
-                console.print(
-                    f"  {ICONS.get(verdict, '')} {verdict}: {printable(mask(words))}", markup=False, highlight=False
-                )
+            faults += _print(lines, mask, console)
     return 1 if faults else 0
+
+
+async def set_up_calls(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    base: Path,
+    url: str,
+    file: Path,
+    renew: bool,
+    console: Console,
+) -> int:
+    """Have PagerDuty call *url* about the configured services; print what came of each, and the status that calls for.
+
+    Raises UserError where something is missing for it.
+    """
+    services = [service for service in settings.services.values() if service.pagerduty]
+    if settings.pagerduty is None or not services:
+        what = "`pagerduty:`" if settings.pagerduty is None else "service with a `pagerduty` id"
+        raise UserError(f"There is no {what} in the configuration.", cure="Add it to capturebot.yml first.")
+    found = Secrets(environ, base=base)
+    mask = Redactor(found.known, salt=secrets.token_bytes(16)).text
+    open_log(as_json=False, mask=mask, level=logging.ERROR)
+    client = PagerDutyClient(settings.pagerduty, found)
+    try:
+        lines = await set_up(Subscriptions(client), services, url, SecretFile(file), renew=renew)
+    finally:
+        await client.close()
+    if not settings.pagerduty.webhook_secrets:
+        lines.append(f"warn: the bot does not know the secrets yet — add `webhook_secrets: [file:{file}]`")
+    return 1 if _print(lines, mask, console) else 0
+
+
+def _print(lines: Sequence[str], mask: Callable[[str], str], console: Console) -> int:
+    """Show *lines*; returns how many are faults."""
+    faults = 0
+    for line in lines:
+        verdict, _, words = line.partition(": ")
+        faults += verdict == "fault"
+        console.print(f"  {ICONS.get(verdict, '')} {verdict}: {printable(mask(words))}", markup=False, highlight=False)
+    return faults
 
 
 def _services(settings: Settings, found: Secrets) -> list[Part]:
@@ -89,7 +141,7 @@ def _services(settings: Settings, found: Secrets) -> list[Part]:
     if settings.slack:
         parts.append(Part("slack", partial(_slack, settings.slack, found)))
     if settings.pagerduty:
-        parts.append(Part("pagerduty", partial(_pagerduty, settings.pagerduty, found)))
+        parts.append(Part("pagerduty", partial(_pagerduty, settings, settings.pagerduty, found)))
     return parts
 
 
@@ -143,10 +195,16 @@ async def _store(settings: Settings, found: Secrets) -> list[str]:
         await store.close()
 
 
-async def _pagerduty(settings: PagerDuty, found: Secrets) -> list[str]:
-    client = PagerDutyClient(settings, found)
+async def _pagerduty(settings: Settings, access: PagerDuty, found: Secrets) -> list[str]:
+    client = PagerDutyClient(access, found)
     try:
-        return await client.check()
+        lines = await client.check()
+        if access.webhook_secrets:
+            for reference in access.webhook_secrets:
+                await found.resolve(reference)
+            services = [service for service in settings.services.values() if service.pagerduty]
+            lines += await examine_calls(Subscriptions(client), services, arrived=partial(arrived, settings.web))
+        return lines
     finally:
         await client.close()
 

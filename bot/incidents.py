@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
 
 from bot.desk import Desk
 from bot.errors import UserError
-from bot.model import Capture, Person, Place, Service, Source, Trigger
+from bot.joining import Taken
+from bot.journal import Journal
+from bot.model import Call, Event, Heard, Person, Place, Service, Source, Trigger
+
+STALE_S = 30 * 60.0  # what was paged for so long ago is not evidence of its beginning any more
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """One recipe of a first set: the capture that it became, None where it was one before, or why it is none."""
+    """One recipe of a first set: what came of it, or why nothing did."""
 
     trigger: Trigger
-    capture: Capture | None = None
+    taken: Taken = field(default_factory=Taken)
     refusal: UserError | None = None
 
 
@@ -58,16 +67,73 @@ class FirstSets:
                 place=place,
                 incident=incident,
                 key=f"{key} {recipe}" if key else None,
+                service=service.name,
             )
             for recipe in service.first
         )
 
-    async def start(self, triggers: tuple[Trigger, ...]) -> list[Begun]:
-        """Have all *triggers* accepted; what is refused does not hold up the others. Raises JournalError."""
+    async def start(self, triggers: tuple[Trigger, ...], *, join: bool = True) -> list[Begun]:
+        """Have all *triggers* taken; what is refused does not hold up the others. Raises JournalError.
+
+        They *join* captures that there are, unless somebody waits for these.
+        """
+        take = partial(self._desk.take, join=join)
         begun = []
         for trigger in triggers:
             try:
-                begun.append(Begun(trigger=trigger, capture=await self._desk.accept(trigger)))
+                begun.append(Begun(trigger=trigger, taken=await take(trigger)))
             except UserError as refusal:
                 begun.append(Begun(trigger=trigger, refusal=refusal))
         return begun
+
+
+class Pages:
+    """Starts the first set of a service that PagerDuty called about, once for each time that its incident was opened."""
+
+    def __init__(self, desk: Desk, journal: Journal, *, now: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self._now = now
+        self._first_sets = FirstSets(desk, now=now)
+        self._services = {service.pagerduty: service for service in desk.services.values() if service.pagerduty}
+
+    async def hear(self, event: Event) -> None:
+        """Act on a call that was heard; again without harm. Raises JournalError."""
+        if not isinstance(event, Heard) or not event.call.opens:
+            return
+        call = event.call
+        service = self._services.get(call.service)
+        if service is None or not service.first:
+            log.info("nothing is to run for that incident", incident=call.incident, service=call.service)
+        elif why := await self._late(call):
+            log.info("an incident starts nothing", incident=call.incident, service=service.name, reason=why)
+        else:
+            who = Person(id="pagerduty", name=f"PagerDuty incident {call.number or call.incident}")
+            key = first_key(call.incident, service, again=call.id if call.what == "incident.reopened" else "")
+            triggers = self._first_sets.triggers(
+                service, who=who, source=Source.PAGERDUTY, key=key, incident=call.incident
+            )
+            for begun in await self._first_sets.start(triggers):
+                log.info("an incident starts", incident=call.incident, **_words(begun))
+
+    async def _late(self, call: Call) -> str:
+        """Why it is too late to start anything; "" where it is not."""
+        if self._now() - call.at > timedelta(seconds=STALE_S):
+            return f"it was opened more than {STALE_S / 60:.0f} minutes ago"
+        standing = await self._journal.standing(call.incident)
+        if standing and not standing.is_open:
+            return "it is resolved"
+        if standing and standing.opened_at and standing.opened_at > call.at:
+            return "it was opened anew since"
+        return ""
+
+
+def _words(begun: Begun) -> dict[str, str]:
+    if begun.refusal:
+        return {"recipe": begun.trigger.recipe, "refused": str(begun.refusal)}
+    ids = [capture.id for capture in (begun.taken.capture, *begun.taken.joined) if capture]
+    return {"recipe": begun.trigger.recipe, "captures": ", ".join(ids) or "taken before"}
+
+
+def first_key(incident: str, service: Service, *, again: str = "") -> str:
+    """The key of the first set that *incident* starts, whoever comes first: a call, or the opening of a channel."""
+    return f"first {incident} {service.name} {again}".rstrip()

@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,13 +19,51 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 from pydantic import Field, TypeAdapter
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from bot import belonging
 from bot.errors import JournalError
-from bot.model import Accepted, Event, Heard, Standing, capture_of, key_of
-from bot.tables import beat, captures, derive, events, incidents, keys, links, memories, owners, put, tables
+from bot.model import (
+    Accepted,
+    Capture,
+    Event,
+    Finished,
+    Heard,
+    Room,
+    Standing,
+    State,
+    capture_of,
+    key_of,
+)
+from bot.tables import (
+    beat,
+    captures,
+    derive,
+    events,
+    incidents,
+    keys,
+    links,
+    memories,
+    owners,
+    put,
+    room_json,
+    rooms,
+    scheduled,
+    tables,
+)
 from bot.tasks import Tasks
 
 BUSY_TIMEOUT_S = 10  # how long SQLite waits for another process's lock
@@ -108,12 +146,12 @@ class Journal:
         # Shielded: what is committed is told, whether or not the caller still waits for it.
         return await asyncio.shield(self._appends.start(self._append(events), name="append"))
 
-    async def accept(self, accepted: Accepted | Heard, *others: Event) -> bool:
+    async def accept(self, accepted: Event, *others: Event) -> bool:
         """Commit what is to happen once and *others*; False, and nothing written, when one with its key is there already."""
         try:
             await self.append(accepted, *others)
         except IntegrityError:
-            if accepted.key is None:
+            if key_of(accepted) is None:
                 raise
             return False
         return True
@@ -171,11 +209,16 @@ class Journal:
         body: str | None = await self._do(lambda connection: connection.execute(query).scalar())
         return None if body is None else _event_json.validate_json(body)
 
-    async def recent(self, *, channel: str | None = None) -> list[str]:
-        """The ids of the RECENT_CAPTURES newest captures, newest first."""
-        query = select(captures.c.id).order_by(captures.c.seq.desc()).limit(RECENT_CAPTURES)
+    async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """What *query* finds, for rooms that have tables of their own in `bot.tables`."""
+        return await self._do(lambda connection: connection.execute(query).all())
+
+    async def recent(self, *, channel: str | None = None, most: int = RECENT_CAPTURES) -> list[str]:
+        """The ids of the newest captures that somebody asked for, newest first."""
+        asked = captures.c.id.not_in(select(scheduled.c.capture_id))
+        query = select(captures.c.id).where(asked).order_by(captures.c.seq.desc()).limit(most)
         if channel is not None:
-            query = query.where(captures.c.channel == channel)
+            query = query.where(belonging.told_in(channel))
         return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
 
     async def unfinished(self) -> list[Holder]:
@@ -189,18 +232,44 @@ class Journal:
         return _holder(await self._do(lambda connection: connection.execute(query).one()))
 
     async def of_incident(self, incident: str) -> list[str]:
-        """The ids of an incident's captures, oldest first: its own, and those of channels linked to it."""
-        linked = select(links.c.channel).where(links.c.incident == incident)
-        own = captures.c.incident == incident
-        through = captures.c.incident.is_(None) & captures.c.channel.in_(linked)
-        query = select(captures.c.id).where(own | through).order_by(captures.c.seq)
+        """The ids of an incident's captures, oldest first: its own, those of channels linked to it, and what it joined."""
+        query = belonging.of_incident(incident)
         return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
+
+    async def incidents_of(self, capture_id: str) -> set[str]:
+        """The incidents that a capture belongs to: its own, or its channel's, and those that joined it."""
+        query = belonging.incidents_of(capture_id)
+        found = await self._do(lambda connection: connection.execute(query).scalars().all())
+        return {one for one in found if one}
+
+    async def fresh(self, since: datetime) -> list[tuple[Capture, State | None]]:
+        """Captures, newest first, that run (None) or ended after *since*; not those that somebody stopped."""
+        query = belonging.fresh(since)
+        found = []
+        for row in await self._do(lambda connection: connection.execute(query).all()):
+            accepted = _event_json.validate_json(row.body)
+            end = _event_json.validate_json(row.end) if row.end else None
+            if isinstance(accepted, Accepted):
+                found.append((accepted.capture, end.state if isinstance(end, Finished) else None))
+        return found
 
     async def incident_of(self, channel: str) -> str | None:
         """The incident that a channel was linked to, if any."""
         query = select(links.c.incident).where(links.c.channel == channel)
         incident: str | None = await self._do(lambda connection: connection.execute(query).scalar())
         return incident
+
+    async def keyed_from(self, prefix: str, *, most: int) -> list[Event]:
+        """The *most* newest events whose key begins with *prefix*, oldest first."""
+        query = select(events.c.body).where(events.c.key.startswith(prefix, autoescape=True))
+        query = query.order_by(events.c.seq.desc()).limit(most)
+        rows = await self._do(lambda connection: connection.execute(query).scalars().all())
+        return [_event_json.validate_json(body) for body in reversed(rows)]
+
+    async def channels_of(self, incident: str) -> list[str]:
+        """The channels that are linked to an incident."""
+        query = select(links.c.channel).where(links.c.incident == incident).order_by(links.c.channel)
+        return list(await self._do(lambda connection: connection.execute(query).scalars().all()))
 
     async def standing(self, incident: str) -> Standing | None:
         """How an incident stands as far as PagerDuty has told; None where it never called about it."""
@@ -212,6 +281,17 @@ class Journal:
         assert isinstance(heard, Heard)  # noqa: S101  nothing else writes that table
         opened_at = None if row.opened_at is None else datetime.fromtimestamp(row.opened_at, UTC)
         return Standing(last=heard.call, opened_at=opened_at)
+
+    async def rooms(self, *, incident: str | None = None, room: str | None = None) -> dict[str, tuple[Room, Holder]]:
+        """The newest rooms by id, each with the process that keeps it; of an *incident*, or one."""
+        query = belonging.rooms_of(incident=incident, room=room)
+        found = await self._do(lambda connection: connection.execute(query).all())
+        return {row.id: (room_json.validate_json(row.body), _holder(row)) for row in found}
+
+    async def claim_room(self, room: str, owner: str) -> bool:
+        """Take a room over from a dead *owner*; False when somebody else was quicker."""
+        mine = update(rooms).where(rooms.c.id == room, rooms.c.owner == owner)
+        return bool(await self._do(lambda connection: connection.execute(mine.values(owner=self.owner)).rowcount))
 
     async def memory(self, reporter: str, topic: str) -> tuple[int, dict[str, Any]] | None:
         """What *reporter* remembers of *topic*, after how far it was told."""

@@ -29,6 +29,11 @@ class Metrics:
         self._stored = Counter("capturebot_stored_bytes", "Bytes stored", registry=self.registry)
         self._masked = Counter("capturebot_secrets_masked", "Secrets masked", registry=self.registry)
         self._notes = Counter("capturebot_notes", "PagerDuty notes", ["result"], registry=self.registry)
+        self._webhooks = Counter("capturebot_webhooks", "PagerDuty's calls", ["what", "status"], registry=self.registry)
+
+    def called(self, what: str, status: int) -> None:
+        """Count one call of PagerDuty's: what it was, and what was answered."""
+        self._webhooks.labels(what, str(status)).inc()
 
     def observe(self, event: Event) -> None:
         """Count one event."""

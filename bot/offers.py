@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -86,7 +87,7 @@ class Offers:
 
 def command(trigger: Trigger) -> str:
     """What to type to ask for it again."""
-    given = "".join(f" {name}={value}" for name, value in trigger.parameters.items())
+    given = "".join(" " + shlex.quote(f"{name}={value}") for name, value in trigger.parameters.items())
     return f"/capture {trigger.recipe} {','.join(trigger.targets)}{given}"
 
 

@@ -76,6 +76,8 @@ async def run_once(
         stack.callback(terminal.close)
         bot.journal.listeners.append(terminal.hear)
         capture_ids = await _see_through(bot, triggers)
+        for capture_id in capture_ids:
+            await bot.desk.comparisons.look_at(capture_id)
         await teller.settle(SETTLE_S)
         told = [story(await bot.journal.events(capture_id)) for capture_id in capture_ids]
         ends = [end for end in told if end]
@@ -89,7 +91,7 @@ async def run_once(
 
 def _triggers(bot: Bot, ask: Take, incident: str | None) -> tuple[Trigger, ...]:
     """What is asked for: one capture, or those that a service runs at once. Raises UserError."""
-    who = _whoever_runs_this()
+    who = whoever_runs_this()
     if (service := bot.desk.services.get(ask.recipe)) and not (ask.targets or ask.parameters):
         return FirstSets(bot.desk, now=now).triggers(service, who=who, source=Source.TERMINAL, incident=incident)
     return (
@@ -97,6 +99,7 @@ def _triggers(bot: Bot, ask: Take, incident: str | None) -> tuple[Trigger, ...]:
             recipe=ask.recipe,
             targets=ask.targets,
             parameters=ask.parameters,
+            force=ask.force,
             who=who,
             source=Source.TERMINAL,
             at=now(),
@@ -131,7 +134,7 @@ async def _look_up(pagerduty: PagerDutyClient, reference: str, console: Console)
 
 async def _agree(bot: Bot, trigger: Trigger, console: Console, *, agreed: bool) -> Trigger:
     """*trigger* with its cost agreed to, if it has one. Raises UserError where it is not, or cannot be."""
-    if (offered := await bot.desk.offer(trigger)) is None:
+    if (offered := await bot.desk.offer(trigger, join=False)) is None:
         return trigger
     if offered.choices:
         listed = "".join(f"\n  {printable(choice.label)}" for choice in offered.choices)
@@ -161,7 +164,8 @@ async def _says_yes(console: Console) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _whoever_runs_this() -> Person:
+def whoever_runs_this() -> Person:
+    """The user of this process."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # a container may run as a user that has no name
@@ -174,8 +178,8 @@ async def _see_through(bot: Bot, triggers: tuple[Trigger, ...]) -> list[str]:
 
     Raises UserError where none of them is accepted; the refusal of one among others is said.
     """
-    begun = await FirstSets(bot.desk, now=now).start(triggers)
-    captures = [one.capture for one in begun if one.capture]
+    begun = await FirstSets(bot.desk, now=now).start(triggers, join=False)
+    captures = [one.taken.capture for one in begun if one.taken.capture]
     for refusal in (one.refusal for one in begun if one.refusal):
         if not captures:
             raise refusal

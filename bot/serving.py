@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -16,17 +17,35 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.assembly import Bot, assemble, background, now
 from bot.errors import UserError
+from bot.following import Follower
+from bot.incidents import Pages
 from bot.logs import open_log
+from bot.notes import Exchange
 from bot.pagerduty.client import PagerDutyClient
+from bot.pagerduty.dedicated import DedicatedChannels
+from bot.pagerduty.reception import Reception
 from bot.reporters import Reporter
 from bot.reporters.pagerduty import PagerDutyNote
 from bot.reporters.slack import SlackThread
 from bot.reporters.telling import Teller
 from bot.settings import Settings, Slack
-from bot.slack.app import make_app
+from bot.slack.app import Listener, make_app
+from bot.slack.board import Board
+from bot.slack.channels import Channels
+from bot.slack.choices import Choices
 from bot.slack.clerk import Clerk
+from bot.slack.dialogs import Dialogs
+from bot.slack.home import Home
+from bot.slack.keeper import Keeper
+from bot.slack.lookout import Lookout
+from bot.slack.mentions import Mentions
+from bot.slack.notes import Notes
+from bot.slack.noticeboard import Noticeboard
+from bot.slack.people import People
+from bot.slack.rooms import Rooms
 from bot.slack.sockets import Sockets
-from bot.web import Web
+from bot.tasks import Tasks
+from bot.web import Take, Web
 
 SETTLE_S = 15.0  # how long the last messages may take when the process ends
 FIRST_LOOK_S = 5.0  # how long the first commands and messages wait for that
@@ -61,20 +80,45 @@ async def serve(
         stack.push_async_callback(teller.close)
         tasks = background()
         stack.push_async_callback(tasks.cancel, CANCEL_S)
-        clerk = Clerk(bot.desk, bot.journal, incidents=pagerduty, untold=teller.untold, now=now)
+        keeper, channels = _keeper(stack, client, bot, pagerduty)
+        rooms = Rooms(bot.journal, keeper, now=now, is_gone=bot.is_gone)
+        stack.push_async_callback(rooms.close)
+        exchange, people = _exchange(client, bot, pagerduty), People(client)
+        notes = Notes(client, exchange, people, now=now)
+        clerk = Clerk(
+            bot.desk,
+            bot.journal,
+            incidents=pagerduty,
+            untold=lambda: {**teller.untold(), **rooms.untold()},
+            now=now,
+            notes=notes,
+            planned=bot.schedule.planned,
+            reports=bot.reports,
+        )
         with _in_words(settings.slack):
-            app = await make_app(client, clerk)
+            app = await make_app(
+                client,
+                clerk,
+                *_listeners(client, bot, clerk, people),
+                notes.listen,
+                channels.listen,
+                Choices(keeper, clerk).listen,
+            )
         sockets = Sockets(app, await bot.secrets.resolve(settings.slack.app_token), count=settings.slack.connections)
         stack.push_async_callback(sockets.close)
-        if settings.web:
-            web = Web(settings.web, ready=lambda: _readiness(sockets), registry=bot.metrics.registry)
-            await web.open()
-            stack.push_async_callback(web.close)
-        # The dead get their ends first, so that the first that is told of them is the truth.
-        looking = tasks.start(bot.desk.recover(is_gone=bot.is_gone), name="first look for the dead")
-        await asyncio.wait({looking}, timeout=FIRST_LOOK_S)
+        followers = _followers(bot, exchange)
+        following = background()
+        stack.push_async_callback(following.cancel, CANCEL_S)
+        for follower in followers:
+            await follower.remember()
+        await _open_web(stack, settings, bot, sockets)
+        await _bury_the_dead(bot, tasks)
         await teller.start()
+        await rooms.start()
+        for follower in followers:
+            following.start(follower.follow(), name=f"follow {follower.name}")
         tasks.start(bot.desk.keep_watch(is_gone=bot.is_gone), name="desk watch")
+        tasks.start(bot.schedule.keep(), name="schedule")
         with _in_words(settings.slack):
             await sockets.open()
         tasks.start(sockets.watch(), name="socket watch")
@@ -82,11 +126,72 @@ async def serve(
         log.info("serving", recipes=len(bot.desk.recipes), targets=len(settings.targets))
         await stopped.wait()
         log.info("draining", captures=len(bot.desk.underway))
+        await following.cancel(CANCEL_S)  # what is heard from now on, the next start acts on
         await sockets.close()
         await bot.desk.drain()
         if not await teller.settle(SETTLE_S):
             log.warning("not everything is told; the next start tells it", untold=teller.untold())
     return 0
+
+
+async def _bury_the_dead(bot: Bot, tasks: Tasks) -> None:
+    """Give the dead their ends first, so that the first that is told of them is the truth."""
+    looking = tasks.start(bot.desk.recover(is_gone=bot.is_gone), name="first look for the dead")
+    await asyncio.wait({looking}, timeout=FIRST_LOOK_S)
+
+
+def _followers(bot: Bot, exchange: Exchange | None) -> list[Follower]:
+    """What acts on events of the journal, also on those that came while no process ran."""
+    return [
+        Follower(bot.journal, name="incidents", kind="heard", handle=Pages(bot.desk, bot.journal, now=now).hear),
+        Follower(bot.journal, name="comparisons", kind="finished", handle=bot.desk.comparisons.heard),
+        Follower(bot.journal, name="reports", kind="heard", handle=bot.reports.hear),
+        *(exchange.followers() if exchange else ()),
+    ]
+
+
+def _exchange(client: AsyncWebClient, bot: Bot, pagerduty: PagerDutyClient | None) -> Exchange | None:
+    """What carries people's words between Slack and PagerDuty, where that is set up."""
+    if pagerduty is None:
+        return None
+    rooms = Noticeboard(client, bot.journal, began=now())
+    return Exchange(bot.journal, pagerduty, rooms, mask=bot.mask, is_gone=bot.is_gone, now=now)
+
+
+def _listeners(client: AsyncWebClient, bot: Bot, clerk: Clerk, people: People) -> list[Listener]:
+    """What hears of more than commands and presses."""
+    dialogs = Dialogs(client, bot.desk, clerk, now=now)
+    return [
+        dialogs.listen,
+        Home(client, bot.desk, clerk, dialogs).listen,
+        Mentions(client, clerk, people).listen,
+    ]
+
+
+async def _open_web(stack: AsyncExitStack, settings: Settings, bot: Bot, sockets: Sockets) -> None:
+    """Answer about health and metrics, and take PagerDuty's calls, where the settings say so; until *stack* ends."""
+    take = _reception(settings, bot)
+    if settings.web:
+        web = Web(settings.web, ready=lambda: _readiness(sockets), registry=bot.metrics.registry, take=take)
+        await web.open()
+        stack.push_async_callback(web.close)
+
+
+def _keeper(
+    stack: AsyncExitStack, client: AsyncWebClient, bot: Bot, pagerduty: PagerDutyClient | None
+) -> tuple[Keeper, Channels]:
+    """What is done for incidents' channels, and what hears of them; until *stack* ends."""
+    settings, dedicated = bot.settings, None
+    if pagerduty and settings.pagerduty and settings.pagerduty.user_token:
+        user = PagerDutyClient(replace(settings.pagerduty, token=settings.pagerduty.user_token), bot.secrets)
+        stack.push_async_callback(user.close)
+        dedicated = DedicatedChannels(pagerduty, user)
+    lookout = Lookout(
+        client, bot.journal, incidents=pagerduty, services=settings.services, now=now, dedicated=dedicated
+    )
+    keeper = Keeper(bot.desk, bot.journal, board=Board(client), lookout=lookout, now=now)
+    announcements = settings.slack.announcements if settings.slack else ()
+    return keeper, Channels(bot.journal, lookout, services=settings.services, announcements=announcements, now=now)
 
 
 def _favour_the_loop() -> None:
@@ -95,6 +200,19 @@ def _favour_the_loop() -> None:
     # What exists by now stays. Else every full collection would walk all of it again, for some 70 ms.
     gc.collect()
     gc.freeze()
+
+
+def _reception(settings: Settings, bot: Bot) -> Take | None:
+    """What takes PagerDuty's calls, where they are expected. Raises UserError where they cannot come."""
+    if settings.pagerduty is None or not settings.pagerduty.webhook_secrets:
+        return None
+    if settings.web is None:
+        raise UserError(
+            "PagerDuty's calls are expected (`pagerduty.webhook_secrets`), but nothing listens for them.",
+            cure="Add `web:` to capturebot.yml, or use --web.",
+        )
+    secrets, count = settings.pagerduty.webhook_secrets, bot.metrics.called
+    return Reception(bot.journal, bot.secrets, secrets, now=now, count=count).take
 
 
 async def _slack_client(settings: Slack, bot: Bot) -> AsyncWebClient:

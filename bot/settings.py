@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot import yamlfile
+from bot.baselines import read_baselines
 from bot.errors import ConfigError, Problem
-from bot.model import MySql, SecretRef, Service, Ssh, Target, Tls
+from bot.model import Baseline, MySql, SecretRef, Service, Ssh, Target, Tls
 from bot.recipes.queries import Query, read_queries
 from bot.services import read_services
 from bot.settings_file import MySqlShape, PagerDutyShape, S3Shape, SettingsShape, SlackShape, SshShape
 from bot.shapes import shaped
 from bot.yamlfile import Document, nearest, shown
+
+WEBHOOKS = "/pagerduty/webhooks"  # where PagerDuty calls, on the address of `web`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Slack:
     app_token: SecretRef
     api_url: str = "https://slack.com/api/"
     connections: int = 2  # Socket Mode connections; Slack allows 10 an app
+    announcements: tuple[str, ...] = ()  # ids of channels in which other tools announce incidents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,7 @@ class PagerDuty:
     token: SecretRef
     sender: str
     api_url: str = "https://api.pagerduty.com"
+    user_token: SecretRef | None = None  # of an owner or global admin: only they are told which channel an incident has
     webhook_secrets: tuple[SecretRef, ...] = ()  # one fits; several while one replaces another
 
 
@@ -66,6 +71,7 @@ class Limits:
     capture_s: float = 900.0  # a capture's longest life, in seconds
     capture_bytes: int = 20_000_000_000  # stored by one capture
     drain_s: float = 20.0  # how long a shutdown waits for running captures
+    cooldown_s: float = 120.0  # for so long, who asks for the same joins what there is; 0: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,7 @@ class Settings:
     recipes: tuple[Path, ...] = ()  # folders of the operator's own recipes, after the built-in ones
     queries: tuple[Query, ...] = ()
     services: Mapping[str, Service] = field(default_factory=dict)
+    baselines: tuple[Baseline, ...] = ()
     tools: Path | None = None  # a folder of programs that steps carry to hosts
     slack: Slack | None = None
     pagerduty: PagerDuty | None = None
@@ -101,12 +108,14 @@ def load(path: Path) -> Settings:
     targets = _targets(document, shape, base, problems)
     queries = read_queries(document, shape.queries or {}, problems, base=base, databases=databases)
     services = read_services(document, shape.services or {}, problems, targets=targets)
+    baselines = read_baselines(document, shape.baselines or (), problems, targets=targets)
     if problems:
         raise ConfigError(tuple(problems))
     return Settings(
         targets=targets,
         queries=queries,
         services=services,
+        baselines=baselines,
         document=document,
         tools=_path(shape.tools, base) if shape.tools is not None else None,
         journal=_journal(shape.journal, base),
@@ -171,6 +180,7 @@ def _slack(shape: SlackShape) -> Slack:
         app_token=shape.app_token,
         api_url=shape.api_url.rstrip("/") + "/",  # the SDK appends the method's name to it
         connections=shape.connections,
+        announcements=tuple(shape.announcements),
     )
 
 
@@ -179,6 +189,7 @@ def _pagerduty(shape: PagerDutyShape) -> PagerDuty:
         token=shape.token,
         sender=shape.sender,
         api_url=shape.api_url.rstrip("/"),
+        user_token=shape.user_token,
         webhook_secrets=tuple(shape.webhook_secrets),
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from bot.baselines import BaselineShape
 from bot.recipes.queries import QueryName, QueryShape
 from bot.services import ServiceName, ServiceShape
 from bot.shapes import Shape, wrong
@@ -130,6 +131,13 @@ class SlackShape(Shape):
         "https://slack.com/api/", description="base of the Web API", examples=["https://slack.com/api/"]
     )
     connections: int = Field(2, ge=1, le=10, description="Socket Mode connections", examples=[2])
+    announcements: Annotated[
+        list[Annotated[str, Matches("[CG][A-Z0-9]{2,20}", "a channel's id, such as `C0123ABCD`")]], Field(max_length=50)
+    ] = Field(
+        [],
+        description="ids of channels in which PagerDuty or another tool announces incidents",
+        examples=[["C0123ABCD"]],
+    )
 
 
 class PagerDutyShape(Shape):
@@ -143,6 +151,11 @@ class PagerDutyShape(Shape):
     )
     api_url: Url = Field(
         "https://api.pagerduty.com", description="base of the region's API", examples=["https://api.eu.pagerduty.com"]
+    )
+    user_token: Secret | None = Field(
+        None,
+        description="a user's API token (owner or global admin), to ask which Slack channel an incident has",
+        examples=["env:PAGERDUTY_USER_TOKEN"],
     )
     webhook_secrets: Annotated[list[Secret], Field(max_length=10)] = Field(
         [],
@@ -227,6 +240,13 @@ class LimitsShape(Shape):
     drain_s: float | None = Field(
         None, ge=0, le=600, description="seconds that a shutdown waits for captures", examples=[20]
     )
+    cooldown_s: float | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="seconds for which who asks for the same capture joins the one that there is; 0: never",
+        examples=[120],
+    )
 
 
 TargetName = Annotated[
@@ -262,6 +282,9 @@ class SettingsShape(Shape):
     services: Annotated[dict[ServiceName, ServiceShape], Field(max_length=500)] | None = Field(
         None, description="what people are paged for, with its targets and recipes"
     )
+    baselines: Annotated[list[BaselineShape], Field(max_length=100)] | None = Field(
+        None, description="what is captured on schedule while all is well, to compare with later"
+    )
     slack: SlackShape | None = Field(None, description="the Slack app")
     pagerduty: PagerDutyShape | None = Field(None, description="where incidents get their notes")
     s3: S3Shape | None = Field(None, description="the bucket that keeps artifacts")
@@ -272,6 +295,16 @@ class SettingsShape(Shape):
         Annotated[str, PlainValidator(_web), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})] | None
     ) = Field(None, description="host:port of health and metrics", examples=["127.0.0.1:8080"])
     limits: LimitsShape | None = Field(None, description="bounds for all captures together")
+
+    @model_validator(mode="after")
+    def _announcements_are_of_services(self) -> SettingsShape:
+        if self.slack and self.slack.announcements and not self.services:
+            wrong(
+                "has `announcements`, which are of no use without `services`",
+                "add those that are announced",
+                at="slack",
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_store(self) -> SettingsShape:

@@ -10,16 +10,22 @@ from bot.model import (
     Accepted,
     Artifact,
     Capture,
+    Compared,
     Event,
     Finding,
     Finished,
     Followed,
+    Joined,
     Level,
+    MarkedGood,
     Moved,
     NoteFailed,
     NoteWritten,
     Outcome,
     Person,
+    Place,
+    Reported,
+    Shown,
     Started,
     State,
     StepFinished,
@@ -57,8 +63,23 @@ class Story:
     error_id: str = ""
     moved: Mapping[str, Artifact] = field(default_factory=dict)  # by the key that each had elsewhere
     note_id: str = ""  # the PagerDuty note that tells it
+    report: Artifact | None = None  # the newest that ends with this capture
     note_trouble: str = ""  # why the note could not be written, so far
     followed: tuple[Followed, ...] = ()  # what its buttons started
+    good: MarkedGood | None = None  # somebody, or the schedule, took it for good
+    compared: tuple[Compared, ...] = ()  # with others, and its targets with each other
+    joined: tuple[Joined, ...] = ()  # who asked for the same meanwhile
+    shown: tuple[Place, ...] = ()  # channels that its incidents were linked to since
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it is told, each channel once: where it was asked for, also by those who joined, and its incidents'."""
+        there = (self.capture.place, *(one.place for one in self.joined), *self.shown)
+        channels: dict[str, Place] = {}
+        for place in there:
+            if place is not None:
+                channels.setdefault(place.channel, place)
+        return tuple(channels.values())
 
     @property
     def steps_in_all(self) -> int:
@@ -166,10 +187,27 @@ def go_on(story: Story, event: Event) -> Story:
             return _at_home(ended)
         case Moved(key=key, artifact=artifact):
             return _at_home(replace(story, moved={**story.moved, key: artifact}))
+        case _:
+            return _beside(story, event)
+
+
+def _beside(story: Story, event: Event) -> Story:
+    """The story after what became of it, other than its run."""
+    match event:
         case Followed():
             return replace(story, followed=(*story.followed, event))
+        case Joined():
+            return replace(story, joined=(*story.joined, event))
+        case Shown(place=place):
+            return replace(story, shown=(*story.shown, place))
+        case MarkedGood():
+            return replace(story, good=story.good or event)
+        case Compared():
+            return replace(story, compared=(*story.compared, event))
         case NoteWritten(note_id=note_id):
             return replace(story, note_id=note_id, note_trouble="")
+        case Reported(artifact=artifact):
+            return replace(story, report=artifact)
         case NoteFailed(reason=reason):
             return replace(story, note_trouble=reason)
         case _:

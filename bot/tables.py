@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -24,11 +25,27 @@ from sqlalchemy import (
     update,
 )
 
-from bot.model import Accepted, Event, Finished, Heard, Linked, Place, Shown
+from bot.model import (
+    Accepted,
+    Discarded,
+    Event,
+    Finished,
+    Heard,
+    Joined,
+    Linked,
+    MarkedGood,
+    Met,
+    Place,
+    Room,
+    Settled,
+    Shown,
+    Source,
+)
 
 DELIVERIES_KEPT_S = 7 * 24 * 3600.0  # PagerDuty tries again for 48 hours
 
 tables = MetaData()
+room_json: TypeAdapter[Room] = TypeAdapter(Room)
 # SQLite counts only INTEGER keys up by itself.
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -58,6 +75,14 @@ links = Table(
     Column("channel", String(64), primary_key=True),
     Column("incident", String(255), nullable=False, index=True),
 )
+joins = Table(
+    "joins",
+    tables,
+    Column("seq", _Sequence, primary_key=True),  # of the event
+    Column("capture_id", String(20), nullable=False, index=True),
+    Column("incident", String(255), index=True),
+    Column("channel", String(64)),
+)
 incidents = Table(
     "incidents",
     tables,
@@ -71,6 +96,34 @@ deliveries = Table(
     tables,
     Column("id", String(255), primary_key=True),
     Column("at", Float, nullable=False, index=True),
+)
+rooms = Table(
+    "rooms",
+    tables,
+    Column("id", String(96), primary_key=True),
+    Column("seq", _Sequence, nullable=False, index=True),
+    Column("incident", String(64), index=True),
+    Column("owner", String(255), nullable=False),
+    Column("body", Text, nullable=False),
+)
+goods = Table(
+    "goods",
+    tables,
+    Column("capture_id", String(20), primary_key=True),
+    Column("target", String(64), primary_key=True),
+    Column("recipe", String(64), nullable=False),
+    Column("asked", String(64), nullable=False, index=True),
+    Column("taken_at", Float, nullable=False),  # seconds since the epoch
+    Column("by_schedule", Boolean, nullable=False),
+    Column("who", String(255), nullable=False),
+)
+scheduled = Table(
+    "scheduled",
+    tables,
+    Column("capture_id", String(20), primary_key=True),
+    Column("recipe", String(64), nullable=False),
+    Column("target", String(64), nullable=False, index=True),
+    Column("discarded", Boolean, nullable=False, default=False),
 )
 memories = Table(
     "memories",
@@ -95,24 +148,27 @@ def derive(connection: Connection, seq: int, one: Event, *, owner: str) -> list[
     Raises IntegrityError for a delivery that came before.
     """
     match one:
-        case Accepted(capture=capture):
-            channel = capture.place.channel if capture.place else None
-            row = {"id": capture.id, "seq": seq, "incident": capture.incident, "channel": channel}
-            connection.execute(insert(captures).values(**row, owner=owner, ended=False))
-            beat(connection, owner, capture.at)
-            if channel is None and (there := _channel_of(connection, capture.incident)):
-                return [Shown(capture_id=capture.id, place=Place(channel=there), at=one.at)]
+        case Accepted():
+            return _accept(connection, seq, one, owner)
         case Finished(capture_id=capture_id):
             connection.execute(update(captures).where(captures.c.id == capture_id).values(ended=True))
-        case Linked(channel=channel, incident=incident):
-            put(connection, links, {"channel": channel, "incident": incident}, key=("channel",))
-            homeless = (captures.c.incident == incident) & captures.c.channel.is_(None)
-            rows = connection.execute(select(captures.c.id).where(homeless).order_by(captures.c.seq)).all()
-            return [Shown(capture_id=row.id, place=Place(channel=channel), at=one.at) for row in rows]
-        case Shown(capture_id=capture_id, place=place):
-            connection.execute(update(captures).where(captures.c.id == capture_id).values(channel=place.channel))
+        case Linked():
+            return _link(connection, one)
+        case Joined():
+            return _join(connection, seq, one)
         case Heard():
             _hear(connection, seq, one)
+        case Met():
+            room = Room(place=one.place, at=one.at, text=one.text, linked_by=one.by)
+            row = {"id": room.id, "seq": seq, "owner": owner, "body": room_json.dump_json(room).decode()}
+            connection.execute(insert(rooms).values(row))
+        case Settled():
+            _settle(connection, one)
+        case MarkedGood():
+            _mark_good(connection, one)
+        case Discarded(capture_id=capture_id):
+            connection.execute(delete(goods).where(goods.c.capture_id == capture_id))
+            connection.execute(update(scheduled).where(scheduled.c.capture_id == capture_id).values(discarded=True))
         case _:
             pass
     return []
@@ -130,11 +186,68 @@ def put(connection: Connection, table: Table, row: Mapping[str, Any], *, key: tu
         connection.execute(insert(table).values(**row))
 
 
+def _accept(connection: Connection, seq: int, accepted: Accepted, owner: str) -> list[Event]:
+    capture = accepted.capture
+    there = capture.place.channel if capture.place else _channel_of(connection, capture.incident)
+    row = {"id": capture.id, "seq": seq, "incident": capture.incident, "channel": there}
+    connection.execute(insert(captures).values(**row, owner=owner, ended=False))
+    if capture.source is Source.SCHEDULE:
+        row = {"capture_id": capture.id, "recipe": capture.recipe, "target": capture.targets[0]}
+        connection.execute(insert(scheduled).values(row))
+    beat(connection, owner, capture.at)
+    return [_shown(capture.id, there, accepted)] if there and capture.place is None else []
+
+
+def _join(connection: Connection, seq: int, joined: Joined) -> list[Event]:
+    there = joined.place.channel if joined.place else _channel_of(connection, joined.incident)
+    row = {"seq": seq, "capture_id": joined.capture_id, "incident": joined.incident, "channel": there}
+    connection.execute(insert(joins).values(row))
+    return [_shown(joined.capture_id, there, joined)] if there and joined.place is None else []
+
+
+def _link(connection: Connection, linked: Linked) -> list[Event]:
+    """Let what the incident has without a channel be shown in this one."""
+    put(connection, links, {"channel": linked.channel, "incident": linked.incident}, key=("channel",))
+    own = select(captures.c.id).where(captures.c.incident == linked.incident, captures.c.channel.is_(None))
+    joined = select(joins.c.capture_id).where(joins.c.incident == linked.incident, joins.c.channel.is_(None))
+    homeless = select(captures.c.id).where(captures.c.id.in_(own.union(joined))).order_by(captures.c.seq)
+    rows = connection.execute(homeless).all()
+    for table in (captures, joins):
+        still = (table.c.incident == linked.incident) & table.c.channel.is_(None)
+        connection.execute(update(table).where(still).values(channel=linked.channel))
+    return [_shown(row.id, linked.channel, linked) for row in rows]
+
+
+def _shown(capture_id: str, channel: str, cause: Accepted | Joined | Linked) -> Shown:
+    return Shown(capture_id=capture_id, place=Place(channel=channel), at=cause.at)
+
+
 def _channel_of(connection: Connection, incident: str | None) -> str | None:
     """A channel that is linked to *incident*."""
     query = select(links.c.channel).where(links.c.incident == incident).order_by(links.c.channel).limit(1)
     channel: str | None = connection.execute(query).scalar() if incident else None
     return channel
+
+
+def _mark_good(connection: Connection, marked: MarkedGood) -> None:
+    for target in marked.targets:
+        row = {
+            "capture_id": marked.capture_id,
+            "target": target,
+            "recipe": marked.recipe,
+            "asked": marked.asked,
+            "taken_at": marked.taken_at.timestamp(),
+            "by_schedule": marked.by_schedule,
+            "who": marked.who.name,
+        }
+        put(connection, goods, row, key=("capture_id", "target"))
+
+
+def _settle(connection: Connection, news: Settled) -> None:
+    body = connection.execute(select(rooms.c.body).where(rooms.c.id == news.room)).scalar_one()
+    room = room_json.validate_json(body).settled(news)
+    row = {"id": room.id, "incident": room.incident or None, "body": room_json.dump_json(room).decode()}
+    put(connection, rooms, row, key=("id",))
 
 
 def _hear(connection: Connection, seq: int, heard: Heard) -> None:

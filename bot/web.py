@@ -1,24 +1,46 @@
-"""Health and metrics over HTTP, for the platform that runs the bot. Nothing else is answered."""
+"""Health and metrics over HTTP, for the platform that runs the bot, and PagerDuty's calls. Nothing else is answered."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bot.errors import UserError
+from bot.settings import WEBHOOKS
 
 HEADER_BYTES = 8190
-BODY_BYTES = 1024
+BODY_BYTES = 256 * 1024  # as much as PagerDuty sends
+READ_S = 2.0  # for the whole of a body, which leaves the rest of PagerDuty's 5 s to the answer
+CALLS_AT_ONCE = 16
+
+Take = Callable[[bytes, Mapping[str, str]], Awaitable[HTTPStatus]]
+"""Takes the raw body and the headers of a webhook; returns what to answer."""
 
 
 class Web:
-    """`/healthz` (the process answers), `/readyz` (it can take commands) and `/metrics`."""
+    """`/healthz` (the process answers), `/readyz` (it can take commands), `/metrics`, and WEBHOOKS where *take* is given.
 
-    def __init__(self, address: str, *, ready: Callable[[], Awaitable[str]], registry: CollectorRegistry) -> None:
+    *read_s* is how long the body of a webhook may take to come.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        ready: Callable[[], Awaitable[str]],
+        registry: CollectorRegistry,
+        take: Take | None = None,
+        read_s: float = READ_S,
+    ) -> None:
         self._address = address
+        self._take = take
+        self._read_s = read_s
+        self._calls = 0  # under way
         self._ready = ready
         self._registry = registry
         self._runner: web.AppRunner | None = None
@@ -29,6 +51,8 @@ class Web:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
+        if self._take:
+            app.router.add_post(WEBHOOKS, self._webhook)
         self._runner = web.AppRunner(
             app, access_log=None, max_line_size=HEADER_BYTES, max_field_size=HEADER_BYTES, keepalive_timeout=15.0
         )
@@ -61,5 +85,24 @@ class Web:
         fault = await self._ready()
         return web.Response(text=f"{fault or 'ready'}\n", status=503 if fault else 200)
 
+    async def _webhook(self, request: web.Request) -> web.Response:
+        assert self._take  # noqa: S101  else there is no such route
+        if self._calls >= CALLS_AT_ONCE:
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._calls += 1
+        try:
+            async with asyncio.timeout(self._read_s):
+                body = await request.read()
+        except TimeoutError:  # 408 would be taken for a refusal, and not be sent again
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            return _answer(await self._take(body, request.headers))
+        finally:
+            self._calls -= 1
+
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _answer(status: HTTPStatus) -> web.Response:
+    return web.Response(status=status, text=f"{status.phrase}\n")

@@ -208,6 +208,7 @@ class MemoryStore:
 
     objects: dict[str, bytes] = field(default_factory=dict)
     away: bool = False
+    stubborn: bool = False  # removes nothing
     refuses: Mapping[str, str] = field(default_factory=dict)
     swept: list[str] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)
@@ -250,7 +251,9 @@ class MemoryStore:
         yield self.objects[key]
 
     async def remove(self, key: str) -> None:
-        del self.objects[key]
+        if self.stubborn:
+            raise StoreError("The store removes nothing.")
+        self.objects.pop(key, None)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -24,17 +25,35 @@ from bot.model import (
     Parameter,
     ParameterType,
     Recipe,
+    Service,
     Suggestion,
 )
 from bot.model import Script as ScriptAction
+from bot.notes import Exchange
 from bot.playground.workspace import App, Message, Workspace
+from bot.playground.workspace import Limits as SlackLimits
+from bot.reporters.pagerduty import Notes as WrittenNotes
 from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
 from bot.reporters.telling import Teller
+from bot.reporting import Reports
 from bot.settings import Limits
-from bot.slack.app import make_app
+from bot.slack.app import Listener, make_app
+from bot.slack.board import Board
+from bot.slack.channels import Channels
+from bot.slack.choices import Choices
 from bot.slack.clerk import Clerk
+from bot.slack.dialogs import Dialogs
+from bot.slack.home import Home
+from bot.slack.keeper import Keeper
+from bot.slack.lookout import Dedicated, Incidents, Lookout
+from bot.slack.mentions import Mentions
+from bot.slack.notes import Notes
+from bot.slack.noticeboard import Noticeboard
+from bot.slack.people import People
+from bot.slack.rooms import Rooms
 from bot.slack.sockets import Sockets
 from bot.story import Story
+from bot.tasks import Tasks
 from tests.fakes import Script, a_recipe, a_step
 from tests.office import Office
 
@@ -42,6 +61,8 @@ T = TypeVar("T")
 
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 WITHIN_S = 5.0
+BURST = 20  # posts to a channel that need not wait for each other, here
+POLL_S = 0.02
 COST = b"what=orders-api (pid 812)\npause_s=3\nwrites_bytes=1400000000\npath=/var/tmp\nfree_bytes=40000000000\nupload_bytes=500000000\n"
 
 PID = Parameter(name="pid", about="Process", type=ParameterType.INTEGER, default=0, minimum=0, maximum=4194304)
@@ -81,18 +102,40 @@ RECIPES: Mapping[str, Recipe] = {
 class Reception(Office):
     """An office with a Slack channel before it."""
 
-    def __init__(self, journal: Journal, workspace: Workspace, scripts: Mapping[str, Script]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        workspace: Workspace,
+        scripts: Mapping[str, Script],
+        *,
+        services: Mapping[str, Service] | None = None,
+        incidents: Incidents | None = None,
+        pagerduty: WrittenNotes | None = None,
+    ) -> None:
         super().__init__(
             journal,
             {"cost": Script(pieces=(COST,)), **scripts},
             Limits(),
             recipes=RECIPES,
             insights={"suggests": suggests},
+            services=services,
         )
+        self.incidents = incidents
+        self.pagerduty = pagerduty
+        self.exchange: Exchange | None = None
+        self.gone: set[str] = set()  # processes that died
+        self.waits_s: list[float] = []  # before something was tried again
+        self.broken_followers: list[BaseException] = []
+        self.announcements: list[str] = []
+        self.rooms: Rooms | None = None
+        self.bot = AsyncExitStack()
+        self.looks_after_s: tuple[float, ...] = ()
+        self.dedicated: Dedicated | None = None
+        self.reports = Reports(journal, self.store, prefix="evidence", mask=str, now=self.clock)
         self.workspace = workspace
-        self.channel = workspace.add_channel("inc-1042")
         self.ana, self.ben = workspace.add_user("ana"), workspace.add_user("ben")
-        self.clerk = Clerk(self.desk, journal, incidents=None, untold=dict, now=self.clock)
+        self.channel = workspace.add_channel("inc-1042")
+        self.clerk = Clerk(self.desk, journal, incidents=None, untold=dict, now=self.clock, reports=self.reports)
 
     @property
     def roots(self) -> list[Message]:
@@ -137,6 +180,23 @@ class Reception(Office):
         answer = await self.workspace.click(message.ts, action_id, user, value=value)
         assert answer.acked_after_s is not None, answer.error
 
+    async def slept(self, seconds: float) -> None:
+        """Wait before something is tried again: not here."""
+        self.waits_s.append(seconds)
+        await asyncio.sleep(0)
+
+    async def restart(self) -> None:
+        """End all that listens and tells, and start it once more."""
+        await self.bot.aclose()
+        await self.bot.enter_async_context(at_work(self))
+
+    async def untold(self, what: str) -> str:
+        """Why *what* is not told, once that is so."""
+        async with asyncio.timeout(WITHIN_S):
+            while not (self.rooms and what in self.rooms.untold()):  # noqa: ASYNC110  nothing announces it
+                await asyncio.sleep(POLL_S)
+        return self.rooms.untold()[what]
+
     async def of(self, message: Message) -> Story:
         """The story that a message tells."""
         assert message.metadata
@@ -149,28 +209,95 @@ def buttons(message: Message) -> list[str]:
     return [(element.get("text") or element["placeholder"])["text"] for element in elements]
 
 
+def listeners(client: AsyncWebClient, here: Reception) -> list[Listener]:
+    """What hears of more than commands and presses."""
+    people = People(client)
+    here.exchange = None
+    if here.pagerduty:
+        rooms = Noticeboard(client, here.journal, began=here.clock())
+        here.exchange = Exchange(
+            here.journal,
+            here.pagerduty,
+            rooms,
+            mask=lambda text: text.replace("hunter2", "•••"),
+            is_gone=here.gone.__contains__,
+            now=here.clock,
+            sleep=here.slept,
+        )
+    notes = Notes(client, here.exchange, people, now=here.clock)
+    here.clerk = Clerk(
+        here.desk, here.journal, incidents=None, untold=dict, now=here.clock, reports=here.reports, notes=notes
+    )
+    dialogs = Dialogs(client, here.desk, here.clerk, now=here.clock)
+    return [
+        dialogs.listen,
+        Home(client, here.desk, here.clerk, dialogs).listen,
+        Mentions(client, here.clerk, people).listen,
+        notes.listen,
+    ]
+
+
 @asynccontextmanager
-async def reception(**scripts: Script) -> AsyncIterator[Reception]:
+async def reception(
+    *,
+    services: Mapping[str, Service] | None = None,
+    incidents: Incidents | None = None,
+    looks_after_s: tuple[float, ...] = (),
+    dedicated: Dedicated | None = None,
+    pagerduty: WrittenNotes | None = None,
+    **scripts: Script,
+) -> AsyncIterator[Reception]:
     """People, a channel and the bot; *scripts* are what the steps of RECIPES do."""
-    async with Workspace(app=App.from_manifest(yaml.safe_load(MANIFEST.read_text()))) as workspace:
+    app = App.from_manifest(yaml.safe_load(MANIFEST.read_text()))
+    async with Workspace(app=app, limits=SlackLimits(post_burst=BURST)) as workspace:
         journal = await Journal.open("sqlite://", owner="me")
-        here = Reception(journal, workspace, scripts)
-        client = AsyncWebClient(token=workspace.bot_token, base_url=workspace.api_url, retry_handlers=[])
-        # Its clock goes by fast enough for no edit to be held back.
-        reporter = SlackThread(client, began=here.clock(), clock=count(0.0, EDIT_PAUSE_S * 2).__next__)
-        reporter.pause_s = 0.0
-        teller = Teller(journal, [reporter], now=here.clock)
-        await teller.start()
-        sockets = Sockets(await make_app(client, here.clerk), workspace.app_token, count=1)
-        await sockets.open()
-        await workspace.wait_for(lambda: workspace.sockets.numbers, WITHIN_S)
+        here = Reception(journal, workspace, scripts, services=services, incidents=incidents, pagerduty=pagerduty)
+        here.looks_after_s = looks_after_s
+        here.dedicated = dedicated
         try:
-            yield here
+            async with AsyncExitStack() as here.bot:
+                await here.bot.enter_async_context(at_work(here))
+                yield here
         finally:
-            await sockets.close()
             for one in here.desk.underway:
                 with suppress(UserError):  # it ended meanwhile
                     await here.desk.stop(one.capture.id, one.capture.who)
             await here.desk.drain()
-            await teller.close()
             await journal.close()
+
+
+@asynccontextmanager
+async def at_work(here: Reception) -> AsyncIterator[None]:
+    """All that listens and tells; after it, it may be started once more."""
+    workspace, journal = here.workspace, here.journal
+    client = AsyncWebClient(token=workspace.bot_token, base_url=workspace.api_url, retry_handlers=[])
+    # Its clock goes by fast enough for no edit to be held back.
+    reporter = SlackThread(client, began=here.clock(), clock=count(0.0, EDIT_PAUSE_S * 2).__next__)
+    reporter.pause_s = 0.0
+    teller = Teller(journal, [reporter], now=here.clock)
+    await teller.start()
+    services = here.desk.services
+    lookout = Lookout(
+        client, journal, incidents=here.incidents, services=services, now=here.clock, dedicated=here.dedicated
+    )
+    keeper = Keeper(
+        here.desk, journal, board=Board(client), lookout=lookout, now=here.clock, looks_after_s=here.looks_after_s
+    )
+    here.rooms = rooms = Rooms(journal, keeper, now=here.clock, is_gone=here.gone.__contains__, pause_s=0.0)
+    await rooms.start()
+    channels = Channels(journal, lookout, services=services, announcements=here.announcements, now=here.clock)
+    heard = [*listeners(client, here), channels.listen, Choices(keeper, here.clerk).listen]
+    tasks = Tasks(lambda _name, error: here.broken_followers.append(error))
+    for follower in here.exchange.followers() if here.exchange else ():
+        await follower.remember()
+        tasks.start(follower.follow(), name=follower.name)
+    sockets = Sockets(await make_app(client, here.clerk, *heard), workspace.app_token, count=1)
+    await sockets.open()
+    await workspace.wait_for(lambda: workspace.sockets.numbers, WITHIN_S)
+    try:
+        yield
+    finally:
+        await tasks.cancel(WITHIN_S)
+        await sockets.close()
+        await rooms.close()
+        await teller.close()

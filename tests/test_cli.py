@@ -29,13 +29,13 @@ PARAMETERS = {
     "top": {"type": "integer", "about": "How many.", "default": 5, "minimum": 1, "maximum": 9},
     "word": {"type": "text", "about": "Which.", "default": "", "pattern": "[a-z]{0,9}"},
 }
-GOOD = {**STEP, "id": "good", "run": ["echo", "hello", "{top}", "{word}"]}
+GOOD = {**STEP, "id": "fine", "run": ["echo", "hello", "{top}", "{word}"]}
 BAD = {**STEP, "id": "bad", "run": ["false"]}
 
 
 @dataclass(frozen=True)
 class Desk:
-    """A folder with a configuration, and the recipes `good`, `gaps` and `nothing`."""
+    """A folder with a configuration, and the recipes `fine`, `gaps` and `nothing`."""
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
@@ -79,7 +79,7 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
             }
         )
     )
-    desk.write("good", GOOD)
+    desk.write("fine", GOOD)
     desk.write("gaps", GOOD, BAD)
     desk.write("nothing", BAD)
     return desk
@@ -91,7 +91,7 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 @pytest.mark.parametrize(
     ("recipe", "status", "standing"),
     [
-        ("good", 0, "✅ good on here: complete · 1 of 1 steps"),
+        ("fine", 0, "✅ fine on here: complete · 1 of 1 steps"),
         ("gaps", 3, "🟡 gaps on here: complete, with gaps · 2 of 2 steps"),
         ("nothing", 1, "❌ nothing on here: failed · 1 of 1 steps"),
     ],
@@ -106,9 +106,9 @@ def test_a_capture_ends_with_the_status_of_its_outcome(desk: Desk, recipe: str, 
 
 def test_a_capture_says_where_its_output_lies(desk: Desk) -> None:
     """Each address in one line, however narrow the terminal: it is copied."""
-    _, out, _ = desk.type("run", "good", "here")
+    _, out, _ = desk.type("run", "fine", "here")
 
-    address = next(word for word in out.split() if word.endswith("/here/good.txt"))
+    address = next(word for word in out.split() if word.endswith("/here/fine.txt"))
     assert Path(address.removeprefix("file://")).read_text() == "hello 5 \n"
 
 
@@ -122,22 +122,22 @@ def test_a_capture_can_be_read_by_machines(desk: Desk) -> None:
     assert told["headline"] == "Nothing unusual in what could be captured; 1 of 2 steps have gaps"
     assert told["state"] == "partial"
     assert told["capture"]["parameters"] == {"top": 3, "word": ""}
-    assert {(result["step"], result["outcome"]) for result in told["results"]} == {("good", "ok"), ("bad", "failed")}
+    assert {(result["step"], result["outcome"]) for result in told["results"]} == {("fine", "ok"), ("bad", "failed")}
     assert told["ended_at"][10] == "T"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["god", "here"], "There is no recipe `god`. Did you mean `good`?"),
-        (["good", "her"], "There is no target `her`. Did you mean `here`?"),
-        (["good", "db"], "`good` is for hosts, and `db` is not set up as one. `good` can capture: `here`."),
-        (["good", "here", "top=10"], "1 to 9"),
-        (["good", "here", "word=$(id);\nx"], "word"),
-        (["good", "here", "word=" + "ä" * 10_000], "word"),
-        (["good", "here", "top=3", "top=4"], "`top` is given twice. Give each parameter once."),
-        (["good", "here", "--incident", INCIDENT], "PagerDuty is not set up."),
-        (["help", "good"], "`help` is not a recipe. `capturebot recipes` lists them."),
+        (["fin", "here"], "There is no recipe `fin`. Did you mean `fine`?"),
+        (["fine", "her"], "There is no target `her`. Did you mean `here`?"),
+        (["fine", "db"], "`fine` is for hosts, and `db` is not set up as one. `fine` can capture: `here`."),
+        (["fine", "here", "top=10"], "1 to 9"),
+        (["fine", "here", "word=$(id);\nx"], "word"),
+        (["fine", "here", "word=" + "ä" * 10_000], "word"),
+        (["fine", "here", "top=3", "top=4"], "`top` is given twice. Give each parameter once."),
+        (["fine", "here", "--incident", INCIDENT], "PagerDuty is not set up."),
+        (["help", "fine"], "`help` is not a recipe. `capturebot recipes` lists them."),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -269,12 +269,12 @@ def with_pagerduty(desk: Desk, pagerduty: PagerDutyStandIn) -> Settings:
 
 
 async def capture(desk: Desk, pagerduty: PagerDutyStandIn, *, incident: str, token: str) -> int:
-    """`capturebot run good here --incident INCIDENT`."""
+    """`capturebot run fine here --incident INCIDENT`."""
     return await run_once(
         with_pagerduty(desk, pagerduty),
         environ={"PD": token},
         base=desk.folder,
-        command=["good", "here"],
+        command=["fine", "here"],
         incident=incident,
         as_json=False,
     )
@@ -308,7 +308,7 @@ async def test_the_evidence_does_not_wait_for_pagerduty(desk: Desk) -> None:
     assert "PagerDuty does not take the token (401)." in out
     assert "The capture does not wait for it." in out
     assert "The PagerDuty note could not be written" in out
-    assert list(desk.folder.glob(f"artifacts/*/*/*/{INCIDENT}/*/here/good.txt"))
+    assert list(desk.folder.glob(f"artifacts/*/*/*/{INCIDENT}/*/here/fine.txt"))
 
 
 async def test_an_incident_that_is_not_there_is_refused(desk: Desk) -> None:
@@ -329,7 +329,7 @@ def test_good_files_check_out(desk: Desk) -> None:
 def test_broken_files_are_told_by_place_and_cure(desk: Desk) -> None:
     """All of them at once."""
     desk.config.write_text("folder: x\nrecipes: [mine]\ntargets:\n  here: {locl: true}\n")
-    (desk.folder / "mine/good.yml").write_text("title: [\n")
+    (desk.folder / "mine/fine.yml").write_text("title: [\n")
 
     status, out, err = desk.type("check")
 
@@ -342,7 +342,7 @@ def test_a_wrong_configuration_starts_nothing(desk: Desk) -> None:
     """Every command that needs it says the same, with status 2."""
     desk.config.write_text("folder: x\nfoldre: y\ntargets: {here: {local: true}}\n")
 
-    answers = [desk.type(*words) for words in (["serve"], ["run", "good", "here"], ["targets"], ["doctor"])]
+    answers = [desk.type(*words) for words in (["serve"], ["run", "fine", "here"], ["targets"], ["doctor"])]
 
     assert {(status, out) for status, out, _ in answers} == {(2, "")}
     assert all(f"{desk.config}:2: foldre" in err for _, _, err in answers)
@@ -352,7 +352,7 @@ def test_a_configuration_that_is_not_there_is_named(desk: Desk) -> None:
     """Also where it comes from the environment."""
     desk.config.unlink()
 
-    status, _, err = desk.type("run", "good", "here")
+    status, _, err = desk.type("run", "fine", "here")
 
     assert status == 2
     assert str(desk.config) in err
@@ -373,7 +373,7 @@ def test_a_secret_that_is_missing_is_named(desk: Desk, monkeypatch: pytest.Monke
     del written["folder"]
     desk.config.write_text(yaml.safe_dump(written))
 
-    status, out, err = desk.type("run", "good", "here")
+    status, out, err = desk.type("run", "fine", "here")
 
     assert (status, out) == (2, "")
     assert "S3_KEY_NOBODY_SET is not set" in err
@@ -384,7 +384,7 @@ def test_a_journal_that_cannot_be_opened_is_said(desk: Desk) -> None:
     written = {**yaml.safe_load(desk.config.read_text()), "journal": "sqlite:////nowhere/at/all.db"}
     desk.config.write_text(yaml.safe_dump(written))
 
-    status, out, err = desk.type("run", "good", "here")
+    status, out, err = desk.type("run", "fine", "here")
 
     assert (status, out) == (2, "")
     assert err.startswith("The journal cannot be")
@@ -395,11 +395,34 @@ def test_recipes_and_targets_are_listed(desk: Desk) -> None:
     _, recipes, _ = desk.type("recipes")
     _, targets, _ = desk.type("targets")
 
-    assert "good — Probe (no load on the target)\n    good: A step\n" in recipes
+    assert "fine — Probe (no load on the target)\n    fine: A step\n" in recipes
     database, machine = targets.splitlines()
     assert {"db", "locks"} <= set(database.removeprefix("db: ").split(", "))
     assert machine.startswith("here — this machine: ")
-    assert {"gaps", "good", "host", "nothing"} <= set(machine.partition(": ")[2].split(", "))
+    assert {"fine", "gaps", "host", "nothing"} <= set(machine.partition(": ")[2].split(", "))
+
+
+def test_a_capture_is_marked_good_and_the_next_is_compared_with_it(desk: Desk) -> None:
+    """By itself, when it ends, and again when somebody asks."""
+    queue = desk.folder / "queue.txt"
+    desk.write("queue", {**STEP, "id": "queue", "run": ["cat", str(queue)]})
+    ids = []
+    for jobs in (3, 90):
+        queue.write_text(f"### queue at=2026-11-23T00:40:00+00:00\njobs {jobs}\n")
+        _, told, _ = desk.type("run", "queue", "here")
+        ids.append(told.splitlines()[1].rpartition(" ")[2])
+        marked = desk.type("good", ids[0])
+
+    compared = desk.type("compare", *ids)
+
+    assert marked[0] == 0
+    assert marked[1].startswith(f"👍 {ids[0]} is good, said ")
+    assert f"🔎 Since {ids[0]} (" in told
+    assert "• Queue jobs: 3 → 90 (30 times)" in told
+    assert compared[0] == 0
+    assert compared[1].endswith("Queue jobs: 3 → 90 (30 times)\n")
+    assert desk.type("compare", "a", "b", "c")[0] == 2
+    assert desk.type("good", "zzz")[0] == 2
 
 
 @pytest.mark.parametrize("what", ["recipe", "config"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.command import Ask, Help, Link, List, Status, Stop, Take, parse
+from bot.command import Ask, Help, Link, List, Note, Report, Status, Stop, Take, parse
 from bot.errors import UserError
 
 
@@ -22,6 +22,10 @@ from bot.errors import UserError
         ("stop `K7M2PQ`", Stop("k7m2pq")),
         ("link PABC123", Link("PABC123")),
         ("link <https://acme.pagerduty.com/incidents/PABC123>", Link("https://acme.pagerduty.com/incidents/PABC123")),
+        ("report", Report()),
+        ("note it's <@U1|ana> &amp; “so”", Note("it's <@U1|ana> &amp; “so”")),
+        (" note ", Note("")),
+        ("notes app-1", Take("notes", ("app-1",), {})),
         ("db orders-db", Take("db", ("orders-db",), {})),
         ("db a,b c", Take("db", ("a", "b", "c"), {})),
         ("db a, b", Take("db", ("a", "b"), {})),

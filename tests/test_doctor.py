@@ -11,7 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from bot.doctor import examine
+from bot.doctor import SCOPES, examine
 from bot.errors import UserError
 from bot.model import SecretRef, Ssh, Target
 from bot.playground.pagerduty import PagerDutyStandIn
@@ -150,9 +150,8 @@ async def test_missing_scopes_are_named(practice: Practice) -> None:
         status = await practice.examine("slack")
 
     assert status == 1
-    assert practice.faults == [
-        "scopes channels:history, channels:join, groups:history are missing — reinstall the app from manifest.yml"
-    ]
+    missing = ", ".join(sorted(SCOPES - {"commands", "chat:write"}))
+    assert practice.faults == [f"scopes {missing} are missing — reinstall the app from manifest.yml"]
 
 
 async def test_an_app_token_that_is_refused_is_told_from_the_bot_token(practice: Practice) -> None:

@@ -19,6 +19,7 @@ from bot.cli import _parser
 from bot.doctor import SCOPES
 from bot.recipes import builtin_folder, load_folder
 from bot.schemas import config_schema, recipe_schema
+from bot.slack import dialogs, notes
 
 TREE = Path(__file__).parent.parent
 SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", TREE.parent / "shared/reference/schemas"))
@@ -29,10 +30,37 @@ SCOPES_OF = {
     "apps_connections_open": set(),  # needs the app-level token, not a scope of the bot
     "chat_postMessage": {"chat:write"},
     "chat_update": {"chat:write"},
+    "conversations_info": {"channels:read", "groups:read"},
+    "bookmarks_list": {"bookmarks:read"},
     "conversations_join": {"channels:join"},
     "conversations_history": {"channels:history", "groups:history"},
     "conversations_replies": {"channels:history", "groups:history"},
+    "chat_postEphemeral": {"chat:write"},
+    "users_info": {"users:read"},
+    "views_open": set(),
+    "views_update": set(),
     "command": {"commands"},
+    "pins_add": {"pins:write"},
+    "views_publish": set(),
+    "app_home_opened": set(),
+    "app_mention": {"app_mentions:read"},
+    "channel_created": {"channels:read"},
+    "channel_rename": {"channels:read"},
+    "group_rename": {"groups:read"},
+    "member_joined_channel": {"channels:read", "groups:read"},
+    "message": {"channels:history", "groups:history"},
+    "pin_added": {"pins:read"},
+}
+
+EVENTS = {
+    "app_home_opened",
+    "app_mention",
+    "channel_created",
+    "channel_rename",
+    "group_rename",
+    "member_joined_channel",
+    "message",
+    "pin_added",
 }
 
 
@@ -86,11 +114,30 @@ def methods_in_use() -> set[str]:
     methods = set()
     for path in [*(TREE / "bot/slack").glob("*.py"), TREE / "bot/reporters/slack.py", TREE / "bot/doctor.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and re.match(r"(chat|conversations|auth|apps|users|views)_", node.attr):
+            if isinstance(node, ast.Attribute) and re.match(
+                r"(chat|conversations|auth|apps|users|views|pins|bookmarks)_", node.attr
+            ):
                 methods.add(node.attr)
             if isinstance(node, ast.Attribute) and node.attr == "command" and path.name == "app.py":
                 methods.add("command")
+            match node:
+                case ast.Call(func=ast.Attribute(attr="event"), args=[ast.Constant(value=str(name))]):
+                    methods.add(name)
     return methods
+
+
+def test_the_manifest_subscribes_to_just_the_events_in_use(manifest: dict[str, Any]) -> None:
+    """One without a listener would be sent again and again."""
+    events = set(manifest["settings"]["event_subscriptions"]["bot_events"])
+
+    assert {name.partition(".")[0] for name in events} == methods_in_use() & EVENTS
+
+
+def test_the_manifest_offers_just_the_shortcuts_in_use(manifest: dict[str, Any]) -> None:
+    """Slack shows an error for one that nobody answers."""
+    offered = {one["callback_id"] for one in manifest["features"]["shortcuts"]}
+
+    assert offered == {dialogs.HERE, notes.SEND}
 
 
 def test_the_manifest_asks_for_just_the_scopes_in_use(manifest: dict[str, Any]) -> None:

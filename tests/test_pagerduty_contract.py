@@ -26,6 +26,7 @@ from referencing.jsonschema import DRAFT202012
 from bot.errors import DeliveryFailed
 from bot.model import SecretRef
 from bot.pagerduty.client import PagerDutyClient
+from bot.pagerduty.subscriptions import Subscriptions
 from bot.playground.pagerduty import Call, Fault, PagerDutyStandIn
 from bot.settings import PagerDuty
 
@@ -75,7 +76,8 @@ class Contract:
             if parameter.get("required"):
                 yield f"{parameter['name']} is missing"
             return
-        read: Any = int(value) if parameter["schema"].get("type") == "integer" else value
+        kind = parameter["schema"].get("type")
+        read: Any = int(value) if kind == "integer" else value.split(",") if kind == "array" else value
         yield from self._errors(parameter["schema"], read)
 
     def _errors(self, schema: Any, value: Any) -> Iterator[str]:
@@ -169,6 +171,25 @@ async def test_every_request_and_answer_is_as_published(
     await use_everything(client)
 
     assert {(call.method, call.status) for call in pagerduty.calls} == {("GET", 200), ("POST", 200), ("PUT", 200)}
+    assert [(call.path, fault) for call in pagerduty.calls for fault in contract.faults(call)] == []
+
+
+async def test_every_request_about_webhooks_is_as_published(
+    contract: Contract, pagerduty: PagerDutyStandIn, client: PagerDutyClient
+) -> None:
+    """Found, made, mended, pinged, deleted."""
+    subscriptions = Subscriptions(client)
+    one, secret = await subscriptions.make("PSERVIC", "https://capturebot.example/pagerduty/webhooks")
+    shown = pagerduty.hooks.subscriptions[one.id].shown
+    shown |= {"active": False, "delivery_method": {**shown["delivery_method"], "temporarily_disabled": True}}
+
+    (found,) = await subscriptions.of("PSERVIC")
+    await subscriptions.mend(found)
+    await subscriptions.ping(found)
+    await subscriptions.delete(found)
+
+    assert secret
+    assert [call.method for call in pagerduty.calls] == ["POST", "GET", "PUT", "POST", "POST", "DELETE"]
     assert [(call.path, fault) for call in pagerduty.calls for fault in contract.faults(call)] == []
 
 

@@ -260,6 +260,22 @@ async def test_a_sweep_reports_objects_that_it_may_not_look_up() -> None:
     assert (artifact.key, artifact.size_bytes, artifact.sha256) == ("one/a.txt", 1, "")
 
 
+async def test_an_object_is_removed_and_a_refusal_is_told() -> None:
+    """Of a key that has none, nothing is said."""
+    fake = FakeS3()
+    store = a_store(fake)
+    await store.put("baselines/a.txt", pieces(b"a"))
+    await store.put("baselines/b.txt", pieces(b"b"))
+
+    await store.remove("baselines/a.txt")
+    await store.remove("baselines/a.txt")
+    fake.before = refusing(("delete_object", 403, "AccessDenied"))
+
+    assert list(fake.objects) == ["baselines/b.txt"]
+    with pytest.raises(StoreError, match=r"s3://evidence/baselines/b.txt .*s3:DeleteObject"):
+        await store.remove("baselines/b.txt")
+
+
 async def test_only_short_objects_are_read_whole() -> None:
     """A manifest, not a dump."""
     fake = FakeS3()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.check import check
-from bot.errors import UserError
+from bot.check import check, faults_of
+from bot.cli import main
+from bot.errors import ConfigError, UserError
 from bot.incidents import FirstSets
 from bot.journal import Journal
 from bot.model import Accepted, Capture, Person, Place, Refused, Service, Source
@@ -20,7 +21,8 @@ from bot.slack.clerk import Clerk
 from tests.fakes import ANA
 from tests.office import TARGETS, Office, office
 
-INSIGHTS = {step.insight for recipe in load_folder(builtin_folder()).values() for step in recipe.steps if step.insight}
+SHIPPED = load_folder(builtin_folder())
+INSIGHTS = {step.insight for recipe in SHIPPED.values() for step in recipe.steps if step.insight}
 RIGHT = """\
 folder: x
 targets:
@@ -104,10 +106,18 @@ def test_a_wrong_service_is_told_by_line_key_and_cure(tmp_path: Path, was: str, 
     assert RIGHT.count(was) == 1
     (path := tmp_path / "capturebot.yml").write_text(RIGHT.replace(was, now))
 
-    problems = [str(problem).replace(f"{tmp_path}/", "") for problem in check(path, insights=INSIGHTS)]
+    problems = problems_of(path)
 
     assert len(problems) == 1
-    assert problems[0].startswith(f"capturebot.yml:{says}")
+    assert problems[0].startswith(f"{tmp_path}/capturebot.yml:{says}")
+
+
+def problems_of(path: Path) -> list[str]:
+    """As the check finds them, without reading every recipe anew."""
+    try:
+        return [str(problem) for problem in faults_of(load(path), SHIPPED)]
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
 
 
 # --- what its name alone starts -----------------------------------------------------------------
@@ -183,7 +193,7 @@ async def test_what_is_refused_does_not_hold_up_the_others(here: Office) -> None
     host, db = await first_sets.start(given)
 
     assert isinstance(host.refusal, UserError)
-    assert db.capture
+    assert db.taken.capture
     assert [event.trigger.recipe for event in await here.events() if isinstance(event, Refused)] == ["host"]
 
 
@@ -204,6 +214,28 @@ async def test_people_are_told_of_services(here: Office, text: str, says: str) -
     (said,) = await typed(here, text)
 
     assert said.startswith(says)
+
+
+RECIPE = "title: {0}\nabout: B.\nfor: host\nimpact: none\nsteps: [{{id: a, title: A, run: ['{1}'], timeout: 5, limit: 1 kB}}]\n"
+
+
+@pytest.mark.usefixtures("own_log")
+def test_the_terminal_takes_a_first_set_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each story is printed; the status is that of the first that did not end well; twice is taken twice."""
+    (tmp_path / "mine").mkdir()
+    for name, program in (("one", "echo"), ("two", "false")):
+        (tmp_path / "mine" / f"{name}.yml").write_text(RECIPE.format(name.title(), program))
+    (config := tmp_path / "capturebot.yml").write_text(
+        "folder: x\nrecipes: [mine]\ntargets: {here: {local: true}}\n"
+        "services: {app: {targets: [here], first: [one, two]}}\n"
+    )
+
+    statuses = [main(["--config", str(config), "run", "app"]) for _ in range(2)]
+
+    said = capsys.readouterr().out
+    assert statuses == [1, 1]
+    assert said.count("✅ one on here: complete") == 2
+    assert said.count("❌ two on here: failed") == 2
 
 
 def test_help_and_list_name_services() -> None:

@@ -105,8 +105,9 @@ recipes: [./captures, /srv/captures]
 folder: artifacts
 web: "[::1]:8080"
 limits: {captures_at_once: 3, capture_bytes: 5 GB, drain_s: 0}
-slack: {bot_token: env:A, app_token: file:app.token, api_url: http://127.0.0.1:9/api, connections: 1}
-pagerduty: {token: env:P, from: a@b.example, api_url: "https://api.eu.pagerduty.com/"}
+slack: {bot_token: env:A, app_token: file:app.token, api_url: http://127.0.0.1:9/api, connections: 1, announcements: [C0AB]}
+pagerduty: {token: env:P, from: a@b.example, api_url: "https://api.eu.pagerduty.com/", user_token: env:U}
+services: {orders: {targets: [db]}}
 targets:
   db:
     mysql: {host: "::1", port: 3307, user: capture, database: orders, tls: off}
@@ -131,6 +132,8 @@ def test_what_is_written_is_kept(tmp_path: Path) -> None:
     assert found.limits == Limits(captures_at_once=3, capture_bytes=5_000_000_000, drain_s=0)
     assert found.slack.app_token == SecretRef("file:app.token")
     assert found.slack.api_url == "http://127.0.0.1:9/api/"
+    assert found.slack.announcements == ("C0AB",)
+    assert found.pagerduty.user_token == SecretRef("env:U")
     assert found.pagerduty.api_url == "https://api.eu.pagerduty.com"
     assert (mysql.host, mysql.port, mysql.tls) == ("::1", 3307, Tls.OFF)
     assert (ssh.port, ssh.known_hosts) == (2222, tmp_path / "keys/known_hosts")

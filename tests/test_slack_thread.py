@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +27,7 @@ from bot.reporters.slack_message import details, root, size
 from bot.reporters.suggestions import picks
 from bot.slack.offers import offer
 from bot.story import Story
-from tests.fakes import ANA, AT, HERE, a_capture, a_trigger, an_artifact
+from tests.fakes import ANA, AT, a_capture, a_trigger, an_artifact
 
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", MANIFEST.parent.parent / "shared/reference/schemas"))
@@ -462,9 +463,67 @@ async def test_unfurling_is_off_and_the_mark_carries_ids_only(told: Told) -> Non
     }
 
 
-def test_a_capture_from_the_terminal_is_not_told_in_slack() -> None:
-    """Without a place there is no topic."""
-    reporter = SlackThread(AsyncWebClient(), began=AT, clock=lambda: 0.0)
+# --- where it is told -------------------------------------------------------------------------
 
-    assert reporter.topic(a_capture(place=None), None) is None
-    assert reporter.topic(a_capture(place=HERE), None) == "abc234"
+
+def shown(story: Story, *channels: str) -> Story:
+    """The story, told in channels only that its incident was linked to."""
+    return replace(
+        story, capture=replace(story.capture, place=None), shown=tuple(Place(channel=channel) for channel in channels)
+    )
+
+
+async def test_a_capture_without_a_place_is_not_told_in_slack(told: Told) -> None:
+    """One from the terminal, or one that an incident started before it had a channel."""
+    delivery = await told.reporter.deliver("abc234", [shown(running())], {})
+
+    assert (delivery.memory, delivery.again_after_s) == ({}, None)
+    assert told.count("chat.postMessage") == 0
+
+
+async def test_a_channel_that_is_linked_later_gets_the_whole_story_once(told: Told) -> None:
+    """Also across a restart, and by a process that knows of it from the journal only."""
+    delivery = await told.reporter.deliver("abc234", [shown(complete(a_result("ps", HOG)), told.channel)], {})
+    told.restart(later=True)
+    await told.reporter.deliver("abc234", [shown(complete(a_result("ps", HOG)), told.channel)], delivery.memory)
+    told.restart(later=True)
+    await told.reporter.deliver("abc234", [shown(complete(a_result("ps", HOG)), told.channel)], {})
+
+    (message,) = told.roots
+    assert message.text.startswith("🔴 java (pid 7)")
+    assert [reply.text.splitlines()[0] for reply in told.replies] == ["Findings"]
+
+
+async def test_a_story_is_told_in_every_channel_that_asked_for_it(told: Told) -> None:
+    """Each has its own message, and each message its own thread."""
+    other = told.workspace.add_channel("inc-1043")
+    story = replace(told.here(running()), shown=(Place(channel=other), Place(channel=told.channel)))
+
+    delivery = await told.reporter.deliver("abc234", [story], {})
+    told.seconds += EDIT_PAUSE_S
+    ended = replace(story, **ends(complete(a_result("ps", HOG))))
+    await told.reporter.deliver("abc234", [ended], delivery.memory)
+
+    for channel in (told.channel, other):
+        (message,) = [one for one in told.workspace.messages(channel) if one.metadata]
+        assert message.text.startswith("🔴 java (pid 7)")
+        assert len(told.workspace.thread(channel, message.ts)) == 2
+
+
+def ends(story: Story) -> dict[str, Any]:
+    """What a story's end has beyond its beginning."""
+    return {name: getattr(story, name) for name in ("state", "results", "ended_at")}
+
+
+async def test_a_channel_that_refuses_does_not_silence_the_others(told: Told) -> None:
+    """It is told where it can be; what failed is told later."""
+    story = told.here(running())
+    first = replace(
+        story, shown=(Place(channel=told.channel),), capture=replace(story.capture, place=Place(channel="CGONE0001"))
+    )
+
+    with pytest.raises(DeliveryFailed) as failed:
+        await told.reporter.deliver("abc234", [first], {})
+
+    assert failed.value.retry_after == 30.0
+    assert len(told.roots) == 1

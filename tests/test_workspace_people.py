@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -430,3 +431,154 @@ async def test_a_trigger_expires() -> None:
 
                 with pytest.raises(SlackApiError, match="expired_trigger_id"):
                     await client.views_open(trigger_id=payload["trigger_id"], view=MODAL)
+
+
+# --- type-ahead, the Home and pins
+
+SEARCH: dict[str, Any] = {
+    "type": "modal",
+    "callback_id": "search",
+    "title": plain("Capture"),
+    "submit": plain("Start"),
+    "blocks": [
+        {
+            "type": "input",
+            "block_id": "what",
+            "label": plain("What"),
+            "element": {"type": "external_select", "action_id": "recipe", "min_query_length": 2},
+        },
+        {
+            "type": "input",
+            "block_id": "where",
+            "label": plain("Where"),
+            "element": {
+                "type": "multi_external_select",
+                "action_id": "targets",
+                "min_query_length": 0,
+                "initial_options": [{"text": plain("app-1"), "value": "app-1"}],
+            },
+        },
+    ],
+}
+
+
+async def searching(room: Room, suggest: Any) -> None:
+    """A dialog with type-ahead is open for ana, and *suggest* answers it."""
+
+    async def capture(ack: Any, body: dict[str, Any], client: AsyncWebClient) -> None:
+        await ack()
+        await client.views_open(trigger_id=body["trigger_id"], view=SEARCH)
+
+    room.bolt.command("/capture")(capture)
+    room.bolt.options("recipe")(suggest)
+    room.bolt.options("targets")(suggest)
+    await room.workspace.command(room.channel, room.ana, "/capture")
+    await room.workspace.wait_for(lambda: room.workspace.views(room.ana), 3)
+
+
+async def test_what_is_typed_is_answered_with_options_that_can_be_chosen(room: Room) -> None:
+    """And nothing else can; what is too short is not asked for."""
+    typed: list[str] = []
+    sent: list[dict[str, Any]] = []
+
+    async def suggest(ack: Any, payload: dict[str, Any]) -> None:
+        typed.append(payload["value"])
+        await ack(
+            options=[{"text": plain(f"{payload['value']}-{n}"), "value": f"{payload['value']}-{n}"} for n in (1, 2)]
+        )
+
+    async def submitted(ack: Any, view: dict[str, Any]) -> None:
+        sent.append(view["state"]["values"])
+        await ack()
+
+    room.bolt.view("search")(submitted)
+    await searching(room, suggest)
+
+    assert await room.workspace.suggest(room.ana, "recipe", "d") == []
+    assert await room.workspace.suggest(room.ana, "recipe", "db") == ["db-1", "db-2"]
+    with pytest.raises(NotPossible, match="not one of the options"):
+        await room.workspace.submit(room.ana, {"recipe": "db-3"})
+    await room.workspace.submit(room.ana, {"recipe": "db-2"})
+
+    assert typed == ["db"]
+    (values,) = sent
+    assert values["what"]["recipe"]["selected_option"] == {"text": plain("db-2"), "value": "db-2"}
+    assert [one["value"] for one in values["where"]["targets"]["selected_options"]] == ["app-1"]
+
+
+@pytest.mark.parametrize("count", [101, 1])
+async def test_options_that_slack_does_not_show_are_not_shown(room: Room, count: int) -> None:
+    """More than a hundred, or one whose label is too long."""
+
+    async def suggest(ack: Any) -> None:
+        await ack(options=[{"text": plain("x" * (76 if count == 1 else 1)), "value": str(n)} for n in range(count)])
+
+    await searching(room, suggest)
+
+    with pytest.raises(NotPossible, match="suggests nothing that can be shown"):
+        await room.workspace.suggest(room.ana, "recipe", "db")
+
+
+async def test_an_app_that_suggests_too_late_suggests_nothing(room: Room) -> None:
+    """Slack waits three seconds."""
+    late = asyncio.Event()
+
+    async def suggest(ack: Any) -> None:
+        await late.wait()
+        await ack(options=[])
+
+    await searching(room, suggest)
+
+    with pytest.raises(NotPossible, match="operation_timeout"):
+        await room.workspace.suggest(room.ana, "targets")
+    late.set()
+
+
+async def test_the_home_and_pins_are_told(room: Room) -> None:
+    """To an app that has a Home, and that may know of pins."""
+    app = replace(
+        APP, events=APP.events | {"app_home_opened", "pin_added"}, scopes=APP.scopes | {"pins:read"}, has_home=True
+    )
+    got: list[dict[str, Any]] = []
+    async with Workspace(app=app, limits=Limits(ack_s=ACK_S)) as workspace:
+        bolt = AsyncApp(client=AsyncWebClient(token=workspace.bot_token, base_url=workspace.api_url))
+
+        async def heard(event: dict[str, Any], client: AsyncWebClient) -> None:
+            got.append(event)
+            if event["type"] == "app_home_opened":
+                button = {"type": "button", "action_id": "go", "text": plain("Go")}
+                blocks = [{"type": "actions", "elements": [button]}]
+                await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": blocks})
+
+        async def pressed(ack: Any, body: dict[str, Any]) -> None:
+            await ack()
+            got.append(body)
+
+        bolt.event("app_home_opened")(heard)
+        bolt.event("pin_added")(heard)
+        bolt.event("message")(heard)
+        bolt.action("go")(pressed)
+        handler = AsyncSocketModeHandler(bolt, workspace.app_token)
+        await handler.connect_async()
+        await workspace.wait_for(lambda: workspace.sockets.numbers, 3)
+        ana = workspace.add_user("ana")
+        channel = workspace.add_channel("inc-1042")
+        message = workspace.say(channel, ana, "slow")
+
+        workspace.pin(channel, message.ts, ana)
+        workspace.pin(channel, message.ts, ana)
+        workspace.open_home(ana)
+        await workspace.wait_for(lambda: workspace.home(ana), 3)
+        await workspace.click_at_home(ana, "go")
+
+        pins = [event for event in got if event["type"] == "pin_added"]
+        assert [(pin["user"], pin["channel_id"], pin["item"]["message"]["text"]) for pin in pins] == [
+            (ana, channel, "slow")
+        ]
+        assert [event["tab"] for event in got if event["type"] == "app_home_opened"] == ["home"]
+        (press,) = [event for event in got if event["type"] == "block_actions"]
+        assert press["container"]["type"] == "view"
+        assert "channel" not in press
+        await handler.close_async()
+    with pytest.raises(NotPossible, match="has no Home"):
+        room.workspace.open_home(room.ana)

@@ -20,7 +20,9 @@ _BETWEEN = re.compile(r"[\s=|]+|:(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
+    """One look at everything: its numbers by name."""
+
     at: datetime
     numbers: Mapping[str, float]
 
@@ -41,10 +43,10 @@ def difference(reading: Reading) -> Iterator[Finding]:
 
     Of counters these are the ones that are the furthest above their own average. What it means is not known here.
     """
-    looks = _looks(reading.text)
-    if len(looks) < 2:
+    seen = looks(reading.text)
+    if len(seen) < 2:
         return
-    first, last = looks[0], looks[-1]
+    first, last = seen[0], seen[-1]
     seconds = (last.at - first.at).total_seconds()
     both = first.numbers.keys() & last.numbers.keys()
     moves = [_Move(name, first.numbers[name], last.numbers[name]) for name in both]
@@ -71,7 +73,7 @@ def _plain(value: float) -> str:
     return words.count(value) if value == round(value) or abs(value) >= 100 else f"{value:.2g}"
 
 
-def _looks(text: str) -> list[_Look]:
+def looks(text: str) -> list[Look]:
     """Each look at everything: what stands under one `sample` header, or the same parts printed once more."""
     bodies: list[tuple[datetime, list[tuple[str, str]]]] = []
     times: Counter[str] = Counter()
@@ -84,7 +86,7 @@ def _looks(text: str) -> list[_Look]:
         times[part.name] += 1
         if bodies:
             bodies[number][1].append((part.name, part.body))
-    return [_Look(at, _unique([pair for name, body in each for pair in _numbers(name, body)])) for at, each in bodies]
+    return [Look(at, _unique([pair for name, body in each for pair in _numbers(name, body)])) for at, each in bodies]
 
 
 def _unique(pairs: list[tuple[str, float]]) -> dict[str, float]:

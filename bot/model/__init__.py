@@ -4,17 +4,29 @@ Times are timezone-aware UTC; durations end in ``_s`` (seconds), sizes in ``_byt
 """
 
 from bot.model.captures import Artifact, Capture, Finding, Person, Place, StepHead, StepResult, Suggestion, Trigger
+from bot.model.comparisons import (
+    Baseline,
+    Compared,
+    Difference,
+    Discarded,
+    MarkedGood,
+    asked_of,
+    compared_key,
+    good_key,
+)
 from bot.model.events import (
     Accepted,
     Event,
     Finished,
     Followed,
+    Joined,
     Linked,
     Moved,
     NoteFailed,
     NoteWritten,
     Offered,
     Refused,
+    Reported,
     Shown,
     Started,
     StepFinished,
@@ -24,7 +36,7 @@ from bot.model.events import (
     key_of,
     offer_key,
 )
-from bot.model.incidents import Call, Heard, Standing
+from bot.model.incidents import RESOLVED, Call, Heard, Standing
 from bot.model.recipes import (
     Action,
     Carry,
@@ -42,17 +54,25 @@ from bot.model.recipes import (
     Statement,
     Step,
 )
+from bot.model.rooms import Met, Room, Settled, room_id
 from bot.model.services import Service
 from bot.model.targets import MySql, SecretRef, Ssh, Target, TargetKind, Tls
 from bot.model.verdicts import Impact, Level, Outcome, Source, State
+from bot.model.words import Commented, Mirrored, Noted, comments_key, mirrored_key, noted_key
 
 __all__ = [
+    "RESOLVED",
     "Accepted",
     "Action",
     "Artifact",
+    "Baseline",
     "Call",
     "Capture",
     "Carry",
+    "Commented",
+    "Compared",
+    "Difference",
+    "Discarded",
     "Event",
     "File",
     "Finding",
@@ -60,14 +80,19 @@ __all__ = [
     "Followed",
     "Heard",
     "Impact",
+    "Joined",
     "Level",
     "Linked",
     "Log",
+    "MarkedGood",
     "Measure",
+    "Met",
+    "Mirrored",
     "Moved",
     "MySql",
     "NoteFailed",
     "NoteWritten",
+    "Noted",
     "Offered",
     "Outcome",
     "Parameter",
@@ -77,11 +102,14 @@ __all__ = [
     "Place",
     "Recipe",
     "Refused",
+    "Reported",
+    "Room",
     "Run",
     "Sampling",
     "Script",
     "SecretRef",
     "Service",
+    "Settled",
     "Shown",
     "Source",
     "Sql",
@@ -101,7 +129,14 @@ __all__ = [
     "TargetKind",
     "Tls",
     "Trigger",
+    "asked_of",
     "capture_of",
+    "comments_key",
+    "compared_key",
+    "good_key",
     "key_of",
+    "mirrored_key",
+    "noted_key",
     "offer_key",
+    "room_id",
 ]

@@ -5,6 +5,7 @@ What was *said* (Trigger) and what was *allowed* (Capture) are different types o
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,6 +45,8 @@ class Trigger:
     key: str | None = None  # the same key twice is the same delivery, accepted once
     offer: str | None = None  # the id of the measured cost that somebody agreed to
     after: str | None = None  # the id of the capture whose button asked for this one
+    service: str = ""  # whose first set it belongs to
+    force: str = ""  # why another one is to be taken where there is one already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +76,18 @@ class Capture:
     place: Place | None = None
     incident: str | None = None
     cost: str = ""  # what its cost was measured to be before somebody agreed to it
+    force: str = ""  # why it was taken although there was one already
+    given: Mapping[str, str | int] | None = None  # of the parameters those that are not the recipe's own defaults
+
+    @property
+    def unusual(self) -> Mapping[str, str | int]:
+        """The parameters that have to be named to run it again; all of them, where it is not known which."""
+        return self.parameters if self.given is None else self.given
 
     @property
     def command(self) -> str:
         """What to type to run it again."""
-        given = "".join(f" {name}={value}" for name, value in self.parameters.items())
+        given = "".join(" " + shlex.quote(f"{name}={value}") for name, value in self.unusual.items())
         return f"/capture {self.recipe} {','.join(self.targets)}{given}"
 
 

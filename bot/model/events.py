@@ -7,8 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 from bot.model.captures import Artifact, Capture, Person, Place, StepResult, Suggestion, Trigger
+from bot.model.comparisons import Compared, Discarded, MarkedGood
 from bot.model.incidents import Heard
-from bot.model.verdicts import State
+from bot.model.rooms import Met, Settled
+from bot.model.verdicts import Source, State
+from bot.model.words import Commented, Mirrored, Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,17 @@ class NoteFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A report was written that ends with this capture; with a *key* once."""
+
+    capture_id: str
+    artifact: Artifact
+    at: datetime
+    key: str | None = None
+    type: Literal["reported"] = "reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
     """A channel was tied to a PagerDuty incident."""
 
@@ -163,6 +177,21 @@ class Linked:
     who: Person
     at: datetime
     type: Literal["linked"] = "linked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Somebody asked for what this capture takes of *targets* anyway: its story is theirs too, in their place and incident."""
+
+    capture_id: str
+    targets: tuple[str, ...]
+    who: Person
+    source: Source
+    at: datetime
+    place: Place | None = None
+    incident: str | None = None
+    key: str | None = None
+    type: Literal["joined"] = "joined"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +217,19 @@ Event = (
     | Followed
     | NoteWritten
     | NoteFailed
+    | Reported
     | Linked
+    | Joined
     | Shown
+    | MarkedGood
+    | Compared
+    | Discarded
     | Heard
+    | Met
+    | Settled
+    | Noted
+    | Commented
+    | Mirrored
 )
 
 
@@ -202,9 +241,11 @@ def offer_key(offer_id: str) -> str:
 def key_of(event: Event) -> str | None:
     """What the journal lets happen once, for an event that has such a key."""
     match event:
-        case Accepted(key=key):
+        case Accepted(key=key) | Joined(key=key) | Reported(key=key) | Settled(key=key):
             return key
-        case Offered() | Heard():
+        case Noted() | Commented() | Mirrored():
+            return event.key
+        case Offered() | Heard() | Met() | MarkedGood() | Compared():
             return event.key
         case _:
             return None
@@ -215,7 +256,9 @@ def capture_of(event: Event) -> str | None:
     match event:
         case Accepted(capture=capture):
             return capture.id
-        case Refused() | Offered() | Linked() | Heard():
+        case Refused() | Offered() | Linked() | Heard() | Met() | Settled():
+            return None
+        case Noted() | Commented() | Mirrored():
             return None
         case _:
             return event.capture_id

@@ -119,3 +119,4 @@ class Source(StrEnum):
     SLACK = "slack"
     TERMINAL = "terminal"
     PAGERDUTY = "pagerduty"
+    SCHEDULE = "schedule"

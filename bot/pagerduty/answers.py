@@ -37,6 +37,7 @@ class Incident:
     title: str
     status: str  # triggered, acknowledged or resolved
     html_url: str
+    service: str = ""  # its id
 
 
 class Refused(DeliveryFailed):
@@ -88,6 +89,12 @@ class NotesAnswer(BaseModel):
     notes: list[NoteShape]
 
 
+class ReferenceShape(BaseModel):
+    """What something belongs to."""
+
+    id: str
+
+
 class IncidentShape(BaseModel):
     """An incident."""
 
@@ -96,6 +103,7 @@ class IncidentShape(BaseModel):
     title: str
     status: str
     html_url: str | None = None
+    service: ReferenceShape | None = None
 
     @property
     def plain(self) -> Incident:
@@ -106,6 +114,7 @@ class IncidentShape(BaseModel):
             title=self.title,
             status=self.status,
             html_url=self.html_url or "",
+            service=self.service.id if self.service else "",
         )
 
 

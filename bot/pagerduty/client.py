@@ -170,6 +170,20 @@ class PagerDutyClient:
             return f"ok: notes are written as {sender}, a user of the account"
         return f"fault: PagerDuty knows no user {sender} — set pagerduty.from to the e-mail address of one"
 
+    async def call(
+        self,
+        method: str,
+        path: str,
+        shape: type[Answer],
+        *,
+        about: str,
+        body: Mapping[str, Any] | None = None,
+        once: bool = False,
+    ) -> Answer:
+        """Send any other request; *about* is what it reads or changes, for sentences. Tried again unless only *once*."""
+        request = _Request(method, path, about, body=body)
+        return await (self._send(request, shape) if once else self._call(request, shape))
+
     # --- requests -----------------------------------------------------------------------------
 
     async def _call(self, request: _Request, shape: type[Answer]) -> Answer:
@@ -219,7 +233,7 @@ class PagerDutyClient:
                 response, bytes(body), about=request.about, writes=bool(request.body), sender=self._settings.sender
             )
         try:
-            return shape.model_validate_json(bytes(body))
+            return shape.model_validate_json(bytes(body) or b"{}")  # some successes say nothing
         except ValidationError as error:
             raise DeliveryFailed(
                 f"{self._host} does not answer as PagerDuty does.", cure="Check pagerduty.api_url."

@@ -16,13 +16,23 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from bot.model import Call
 
-__all__ = ["BODY_BYTES", "ID_HEADER", "PING", "SIGNATURE_HEADER", "Call", "Unreadable", "is_signed", "read"]
+__all__ = ["BODY_BYTES", "EVENTS", "ID_HEADER", "PING", "SIGNATURE_HEADER", "Call", "Unreadable", "is_signed", "read"]
 
 SIGNATURE_HEADER = "X-PagerDuty-Signature"
 ID_HEADER = "X-Webhook-Id"
 BODY_BYTES = 256 * 1024
 SIGNATURES_READ = 10  # of one call; PagerDuty sends one a secret
 PING = "pagey.ping"
+EVENTS = (  # what the bot is to be called about
+    "incident.triggered",
+    "incident.acknowledged",
+    "incident.unacknowledged",
+    "incident.escalated",
+    "incident.reopened",
+    "incident.resolved",
+    "incident.annotated",
+    "incident.service_updated",
+)
 
 _TITLE_CHARS = 400
 

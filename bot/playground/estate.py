@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,14 +19,17 @@ from typing import Any
 import yaml
 
 from bot.errors import UserError
+from bot.pagerduty.webhooks import EVENTS
 from bot.playground import scenes
 from bot.playground.mariadb import PrivateMariaDb, private_mariadb
 from bot.playground.objects import Objects
 from bot.playground.pagerduty import PagerDutyStandIn
+from bot.playground.pagerduty_account import SERVICE
 from bot.playground.s3 import PrivateS3, private_s3
 from bot.playground.sshd import PrivateSshd, private_sshd
 from bot.playground.workspace.app import App
 from bot.playground.workspace.workspace import Workspace
+from bot.settings import WEBHOOKS
 from bot.tasks import Tasks
 
 CHANNEL = "inc-1042-orders-slow"
@@ -172,7 +176,32 @@ async def _configure(
                 "known_hosts": str(here.host.known_hosts),
             },
         }
+    if targets is None:
+        _listen(here, config)
     here.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def _listen(here: Estate, config: dict[str, Any]) -> None:
+    """Let the bot be called about a service, which has what there is."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        config["web"] = f"127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://{config['web']}{WEBHOOKS}"
+    _, here.environ["PAGERDUTY_WEBHOOK_SECRET"] = here.pagerduty.hooks.subscribe(url, SERVICE, *EVENTS)
+    config["pagerduty"]["webhook_secrets"] = ["env:PAGERDUTY_WEBHOOK_SECRET"]
+    config.setdefault(
+        "services",
+        {
+            "orders": {
+                "about": "Orders",
+                "pagerduty": SERVICE,
+                "targets": [name for name in ("orders-db", "app-1", "here") if name in config["targets"]],
+                "first": ["db", "host"] if here.database else ["host"],
+                "offer": ["triage", "logs"],
+                "channels": ["inc-.*orders.*"],
+            }
+        },
+    )
 
 
 @asynccontextmanager

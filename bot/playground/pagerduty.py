@@ -21,7 +21,8 @@ from typing import Any, Self
 from aiohttp import web
 
 from bot.playground import pagerduty_page
-from bot.playground.pagerduty_account import Account, Answer, Ask, Refusal
+from bot.playground.pagerduty_account import Account
+from bot.playground.pagerduty_answers import Answer, Ask, Refusal
 
 REQUESTS_PER_MINUTE = 960
 CALLS_KEPT = 10_000
@@ -102,6 +103,7 @@ class PagerDutyStandIn(Account):
 
     async def __aexit__(self, *_: object) -> None:
         self._ending.set()
+        await self.hooks.close()
         await self._runner.cleanup()
 
     # --- for whoever runs it ------------------------------------------------------------------
@@ -136,6 +138,7 @@ class PagerDutyStandIn(Account):
     async def _serve(self, request: web.Request, answer: Answer) -> web.Response:
         ask = Ask(
             method=request.method,
+            path=request.path,
             parts=request.match_info,
             query=tuple(request.query.items()),
             headers={name.lower(): value for name, value in request.headers.items()},
@@ -184,7 +187,8 @@ class PagerDutyStandIn(Account):
     def _authenticate(self, ask: Ask) -> None:
         good = f"Bearer {self.token}" if self.token.startswith("pdus+") else f"Token token={self.token}"
         given = ask.headers.get("authorization", "").encode()
-        if self.wrong_region or not secrets.compare_digest(given, good.encode()):
+        known = (good, f"Token token={self.user_token}")
+        if self.wrong_region or not any(secrets.compare_digest(given, one.encode()) for one in known):
             raise Refusal(401, 2006, "Authentication failed")
 
     def _count(self, limits: dict[str, str]) -> None:
@@ -208,7 +212,7 @@ class PagerDutyStandIn(Account):
             return
         if self.read_only:
             raise Refusal(403, 2010, "Access Denied")
-        if ask.method == "DELETE":
+        if ask.method == "DELETE" or ask.path.startswith("/webhook_subscriptions"):
             return
         sender = ask.headers.get("from", "")
         if not sender:

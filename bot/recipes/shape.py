@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import re2
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from bot.command import FORCE
 from bot.recipes.parameters import pattern_options
 from bot.recipes.stepshape import MAX_STEPS, Scripts, StepId, StepShape, Title
 from bot.shapes import Shape, wrong
@@ -25,6 +26,12 @@ def checked_pattern(text: str) -> str:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         wrong(f"is not a pattern: {reason}", "write it as RE2 reads it (no look-around, no back-references)")
     return text
+
+
+def _free_name(name: str) -> str:
+    if name == FORCE:
+        wrong(f"`{FORCE}=` means something else in `/capture`", "give the parameter another name")
+    return name
 
 
 class ParameterShape(Shape):
@@ -93,7 +100,11 @@ class CostShape(Shape):
     timeout: float = Field(ge=1, le=30, description="seconds that it may take, 1 to 30", examples=[10])
 
 
-ParameterName = Annotated[str, Matches("[a-z][a-z0-9_]{0,30}", "lower-case letters, digits and `_`, a letter first")]
+ParameterName = Annotated[
+    str,
+    Matches("[a-z][a-z0-9_]{0,30}", "lower-case letters, digits and `_`, a letter first"),
+    AfterValidator(_free_name),
+]
 RecipeName = Annotated[str, Matches("[a-z0-9][a-z0-9-]{0,30}", "the name of a recipe")]
 
 

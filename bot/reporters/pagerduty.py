@@ -16,14 +16,16 @@ from typing import Any, Protocol
 
 from bot.errors import DeliveryFailed
 from bot.model import Artifact, Capture, NoteFailed, NoteWritten, Outcome, Source
-from bot.reporters import Delivery, Memory
+from bot.reporters import Delivery, Memory, compared
 from bot.story import Story, Told
 
 NOTE_BYTES = 65_535  # PagerDuty's limit for one note, "single-byte characters" (support.pagerduty.com, Edit Incidents)
 LINE_CHARS = 500  # of a line that quotes what came from outside
+OURS = "capturebot / "  # begins the last line of every note that the bot writes
 URL_CHARS = 2_000  # a longer address is left out: half an address is worth nothing
 EARLIER_BYTES = 100  # kept free for the line that counts captures left out
 CUT_LEAST_BYTES = 4_096  # in less than this a capture is told in one line, not cut; more than URL_CHARS
+JOINED_AT_MOST = 10  # who asked for the same
 PAUSE_S = 5.0  # 12 edits a minute an incident, of the 960 requests a minute that PagerDuty allows a token
 
 RENEWED = "This note was deleted in PagerDuty once and is written again; deleted again, it stays away."
@@ -163,7 +165,7 @@ def _digest(content: str) -> str:
 
 def marker(incident: str) -> str:
     """The last line of our note; ASCII, so that nothing on the way changes it."""
-    return f"capturebot / incident {incident}"
+    return f"{OURS}incident {incident}"
 
 
 def last_line(content: str) -> str:
@@ -179,7 +181,7 @@ def render(incident: str, stories: Sequence[Story], *, renewed: bool = False) ->
     from before anybody touched anything. When all of it is too long, the oldest captures shrink to
     one line each, and the newest is cut between two lines only if that does not do.
     """
-    head = [_lead(stories), _summary(stories), *([RENEWED] if renewed else [])]
+    head = [_lead(stories), _summary(stories), *_report(stories), *([RENEWED] if renewed else [])]
     foot = ["", marker(incident)]
     return "\n".join([*head, *_captures(stories, NOTE_BYTES - _size(head) - _size(foot)), *foot])
 
@@ -233,6 +235,11 @@ def _summary(stories: Sequence[Story]) -> str:
     return f"Kept by capturebot: {_count(len(stories), 'capture')}{still}. Oldest first, times in UTC."
 
 
+def _report(stories: Sequence[Story]) -> list[str]:
+    report = next((story.report for story in reversed(stories) if story.report), None)
+    return [f"All of it as one document: {_address(report)}"] if report else []
+
+
 def _title(number: int, story: Story) -> str:
     took = f" ({_duration(story.took)})" if story.took is not None else ""
     capture = story.capture
@@ -249,8 +256,11 @@ def _block(number: int, story: Story) -> list[str]:
         _line(_title(number, story)),
         _line(_asked(story.capture)),
         *([_line(f"Agreed to: {story.capture.cost}")] if story.capture.cost else []),
+        *([_line(f"Another one, because: {story.capture.force}")] if story.capture.force else []),
+        *([_line(f"Asked for too by {_others(story)}.")] if story.joined else []),
         *_end(story),
         *_section("Findings:", [_finding(told) for told in story.findings]),
+        *(_line(line) for lines in compared.in_full(story) for line in lines),
         *_section("Gaps:", _gaps(story)),
         *_files(story),
         *([f"{_count(story.masked, 'secret')} masked."] if story.masked else []),
@@ -259,8 +269,17 @@ def _block(number: int, story: Story) -> list[str]:
 
 def _asked(capture: Capture) -> str:
     channel = f" in #{capture.place.channel_name.lstrip('#')}" if capture.place and capture.place.channel_name else ""
-    way = {Source.SLACK: "", Source.TERMINAL: " at the terminal", Source.PAGERDUTY: " by PagerDuty"}[capture.source]
+    way = {Source.SLACK: "", Source.TERMINAL: " at the terminal", Source.PAGERDUTY: "", Source.SCHEDULE: ""}[
+        capture.source
+    ]
     return f"{_time(capture.at)} {capture.who.name}{channel}{way}: {capture.command}"
+
+
+def _others(story: Story) -> str:
+    """Who joined, with the time."""
+    said = [f"{one.who.name} ({_time(one.at)})" for one in story.joined[:JOINED_AT_MOST]]
+    more = len(story.joined) - len(said)
+    return ", ".join(said) + (f" and {more} more" if more else "")
 
 
 def _end(story: Story) -> list[str]:

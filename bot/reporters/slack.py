@@ -20,7 +20,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import DeliveryFailed
-from bot.model import Capture
+from bot.model import Capture, Place
 from bot.reporters import Delivery, Memory
 from bot.reporters.slack_message import Message, details, root
 from bot.story import Story
@@ -50,8 +50,13 @@ class _Known:
     unsure: bool = False  # a post may have arrived although its answer did not
 
 
+def message_of(memory: Memory, channel: str) -> str:
+    """The message in *channel* that tells a capture, as `SlackThread` remembers it; "" where there is none yet."""
+    return str(memory.get(channel, {}).get("ts", {}).get("root", ""))
+
+
 class SlackThread:
-    """Tells each capture in the channel that it was asked in. *began* is when this process started."""
+    """Tells each capture in every channel that is to have it. *began* is when this process started."""
 
     name = "slack"
     pause_s = 0.2
@@ -60,36 +65,57 @@ class SlackThread:
         self._client = client
         self._began = began
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._known: dict[tuple[str, str], _Known] = {}  # by capture and channel
         self._edits_left, self._edits_at = float(EDITS_IN_STORE), clock()
 
     def topic(self, capture: Capture, incident: str | None) -> str | None:  # noqa: ARG002  (the protocol's signature)
-        """A capture that was asked for in Slack is its own topic."""
-        return capture.id if capture.place else None
+        """Every capture: one that has no place yet may be given one when a channel is linked to its incident."""
+        return capture.id
 
-    async def deliver(self, topic: str, stories: Sequence[Story], memory: Memory) -> Delivery:
-        """Post what is missing, edit what changed; progress waits when edits are short."""
+    async def deliver(self, topic: str, stories: Sequence[Story], memory: Memory) -> Delivery:  # noqa: ARG002  (as above)
+        """Post what is missing, edit what changed, in every place; progress waits when edits are short.
+
+        Where one place fails the others are told all the same.
+        """
         (story,) = stories
-        known = self._known.setdefault(topic, self._recall(story, memory))
+        held_back: list[float] = []
+        failures: list[DeliveryFailed] = []
+        remembered = {}
+        for place in story.places:
+            known = self._known_of(story, place, memory.get(place.channel, {}))
+            try:
+                held_back += await self._tell_there(story, place, known)
+            except DeliveryFailed as trouble:
+                failures.append(trouble)
+            remembered[place.channel] = {"ts": known.ts, "told": known.told}
+        if failures:
+            raise min(failures, key=lambda trouble: math.inf if trouble.retry_after is None else trouble.retry_after)
+        return Delivery(memory=remembered, again_after_s=min(held_back, default=None))
+
+    def _known_of(self, story: Story, place: Place, memory: Memory) -> _Known:
+        """What is known of a thread, the newer of what this process knows and what the journal remembers."""
+        key = (story.capture.id, place.channel)
+        if key not in self._known:
+            known = _Known(ts=dict(memory.get("ts", {})), told=dict(memory.get("told", {})))
+            # Another process told it so far, and may have died just after a post that it could not remember any more.
+            known.unsure = bool(memory) or story.capture.at < self._began
+            self._known[key] = known
         while len(self._known) > KNOWN_AT_MOST:
             self._known.pop(next(iter(self._known)))  # the journal remembers it too, if more slowly
+        return self._known[key]
+
+    async def _tell_there(self, story: Story, place: Place, known: _Known) -> list[float]:
+        """Tell it in one place; returns after how many seconds what was held back is due."""
         try:
-            held_back_s = await self._tell(story, known)
+            return await self._tell(story, place, known)
         except SlackApiError as error:
             known.unsure = known.unsure or error.response.status_code >= 500
-            raise _failure(error) from error
+            raise failure(error) from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             known.unsure = True
             raise DeliveryFailed(f"Slack did not answer ({type(error).__name__}).", retry_after=5.0) from error
-        return Delivery(memory={"ts": known.ts, "told": known.told}, again_after_s=held_back_s)
 
-    def _recall(self, story: Story, memory: Memory) -> _Known:
-        known = _Known(ts=dict(memory.get("ts", {})), told=dict(memory.get("told", {})))
-        # Another process told it so far, and may have died just after a post that it could not remember any more.
-        known.unsure = bool(memory) or story.capture.at < self._began
-        return known
-
-    async def _tell(self, story: Story, known: _Known) -> float | None:
+    async def _tell(self, story: Story, place: Place, known: _Known) -> list[float]:
         important = story.headline != known.headline or story.state.ended
         pieces = [("root", root(story)), *((f"reply-{n}", reply) for n, reply in enumerate(details(story)))]
         held_back: list[float] = []
@@ -100,19 +126,19 @@ class SlackThread:
             if known.told.get(piece) == digest or known.ts.get(piece) == "":
                 continue
             if known.unsure and piece not in known.ts:
-                await self._look_for_marks(story.capture, known)
+                await self._look_for_marks(story.capture, place, known)
             if piece not in known.ts:
-                known.ts[piece] = await self._post(story.capture, piece, message, known)
+                known.ts[piece] = await self._post(story.capture, place, piece, message, known)
             elif wait_s := self._must_wait(known, piece, important=important):
                 held_back.append(wait_s)
                 continue
             else:
-                await self._edit(story.capture, known, piece, message)
+                await self._edit(place, known, piece, message)
             known.told[piece] = digest
             known.edited[piece] = self._clock()
         if not held_back:  # else it stays news until it is told
             known.headline = story.headline
-        return min(held_back, default=None)
+        return held_back
 
     # --- pacing -------------------------------------------------------------------------------
 
@@ -130,12 +156,11 @@ class SlackThread:
 
     # --- Slack's methods ----------------------------------------------------------------------
 
-    async def _post(self, capture: Capture, piece: str, message: Message, known: _Known) -> str:
-        assert capture.place  # noqa: S101  a capture without a place has no topic here
+    async def _post(self, capture: Capture, place: Place, piece: str, message: Message, known: _Known) -> str:
         # Asked for in a thread, all of it stands there: a reply has no thread of its own.
-        thread_ts = capture.place.thread_ts or known.ts.get("root")
+        thread_ts = place.thread_ts or known.ts.get("root")
         arguments: dict[str, Any] = {
-            "channel": capture.place.channel,
+            "channel": place.channel,
             "text": message.text,
             "blocks": message.blocks,
             "thread_ts": thread_ts,
@@ -148,30 +173,28 @@ class SlackThread:
         except SlackApiError as error:
             if error.response.get("error") != "not_in_channel":
                 raise
-            await self._client.conversations_join(channel=capture.place.channel)
+            await self._client.conversations_join(channel=place.channel)
             answer = await self._client.chat_postMessage(**arguments)
         return str(answer["ts"])
 
-    async def _edit(self, capture: Capture, known: _Known, piece: str, message: Message) -> None:
-        assert capture.place  # noqa: S101  a capture without a place has no topic here
+    async def _edit(self, place: Place, known: _Known, piece: str, message: Message) -> None:
         try:
             await self._client.chat_update(
-                channel=capture.place.channel, ts=known.ts[piece], text=message.text, blocks=message.blocks
+                channel=place.channel, ts=known.ts[piece], text=message.text, blocks=message.blocks
             )
         except SlackApiError as error:
             if error.response.get("error") not in GONE:
                 raise
             known.ts[piece] = ""  # somebody deleted it, or Slack lets nobody edit it any more: leave it so
 
-    async def _look_for_marks(self, capture: Capture, known: _Known) -> None:
+    async def _look_for_marks(self, capture: Capture, place: Place, known: _Known) -> None:
         """Find messages that were posted without being remembered, where the bot may read the channel."""
-        assert capture.place  # noqa: S101  a capture without a place has no topic here
         oldest = str((capture.at - timedelta(seconds=CLOCKS_APART_S)).timestamp())
-        where = {"channel": capture.place.channel, "include_all_metadata": True, "limit": 100, "oldest": oldest}
+        where = {"channel": place.channel, "include_all_metadata": True, "limit": 100, "oldest": oldest}
         try:
-            if "root" not in known.ts and capture.place.thread_ts is None:
+            if "root" not in known.ts and place.thread_ts is None:
                 await self._search(self._client.conversations_history, where, capture, known)
-            if parent := capture.place.thread_ts or known.ts.get("root"):
+            if parent := place.thread_ts or known.ts.get("root"):
                 await self._search(self._client.conversations_replies, {**where, "ts": parent}, capture, known)
         except SlackApiError as error:
             if error.response.status_code == 429 or error.response.status_code >= 500:
@@ -192,7 +215,8 @@ class SlackThread:
                 return
 
 
-def _failure(error: SlackApiError) -> DeliveryFailed:
+def failure(error: SlackApiError) -> DeliveryFailed:
+    """What a refusal means, and when to try again."""
     answer = error.response
     if answer.status_code == 429:
         return DeliveryFailed("Slack asks to slow down.", retry_after=float(answer.headers.get("Retry-After", 1)))

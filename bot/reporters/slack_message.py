@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.model import Artifact, Outcome, StepResult
-from bot.reporters import slack_buttons
+from bot.reporters import compared, slack_buttons
 from bot.reporters.slack_buttons import Block
 from bot.reporters.suggestions import picks
 from bot.story import Story, Told
@@ -20,6 +20,7 @@ from bot.story import Story, Told
 TEXT_CHARS = 3000  # of one message; Slack refuses an edit over 4,000 and escapes count
 LINE_CHARS = 600  # escapes count here too
 SPOKEN_AT_MOST = 3  # suggestions that the text of a message spells out
+JOINED_AT_MOST = 5  # who asked for the same
 FOLLOWED_AT_MOST = 5  # captures that its buttons started, in one message
 REPLIES_AT_MOST = 20  # in one thread; what is beyond is in the manifest
 
@@ -50,6 +51,11 @@ def root(story: Story) -> Message:
     lines = [(Span(f"{_icon(story)} {story.headline}", bold=True),), _standing(story)]
     if story.capture.cost:
         lines.append((Span(f"⚖️ Agreed to: {story.capture.cost}"),))
+    if story.capture.force:
+        lines.append((Span(f"⏩ Another one, because: {story.capture.force}"),))
+    if others := list(dict.fromkeys(one.who.name for one in story.joined if one.who.id != story.capture.who.id)):
+        more = f" and {len(others) - JOINED_AT_MOST} more" if len(others) > JOINED_AT_MOST else ""
+        lines.append((Span(f"👥 Asked for by {', '.join(others[:JOINED_AT_MOST])}{more} too"),))
     if story.reason:
         lines.append((Span(story.reason),))
     if story.away:
@@ -62,11 +68,12 @@ def root(story: Story) -> Message:
         )
     if story.note_trouble:
         lines.append((Span(f"PagerDuty note: {story.note_trouble}"),))
+    lines += [(Span(line),) for line in compared.in_root(story)]
     lines += [
         (Span(f"➡️ {event.who.name}: "), Span(event.what, code=True), Span(" · "), Span(event.by, code=True))
         for event in story.followed[-FOLLOWED_AT_MOST:]
     ]
-    return _message(lines, blocks=slack_buttons.under_root(story), spoken=_spoken(story))
+    return compose(lines, blocks=slack_buttons.under_root(story), spoken=_spoken(story))
 
 
 def _spoken(story: Story) -> list[Line]:
@@ -84,8 +91,10 @@ def details(story: Story) -> list[Message]:
     """The replies in the thread, in order; earlier ones keep their place as the story goes on."""
     lines = [*_findings(story), *_files(story), *_end(story)]
     pages = _pages(lines)
-    messages = [_message(page, blocks=() if n else slack_buttons.in_thread(story)) for n, page in enumerate(pages)]
-    return messages[:REPLIES_AT_MOST]
+    spans = [[(Span(line, bold=not n),) for n, line in enumerate(each)] for each in compared.in_full(story)]
+    more = [page for each in spans for page in _pages(each)][:REPLIES_AT_MOST]
+    pages = [*pages[: REPLIES_AT_MOST - len(more)], *more]
+    return [compose(page, blocks=() if n else slack_buttons.in_thread(story)) for n, page in enumerate(pages)]
 
 
 def _standing(story: Story) -> Line:
@@ -205,12 +214,10 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _message(lines: Iterable[Line], *, blocks: Iterable[Block] = (), spoken: Iterable[Line] = ()) -> Message:
+def compose(lines: Iterable[Line], *, blocks: Iterable[Block] = (), spoken: Iterable[Line] = ()) -> Message:
     """A message that shows *lines* and then *blocks*; *spoken* lines stand in its text alone."""
     kept = _fitting(lines, TEXT_CHARS)
-    text = "\n".join(
-        map(_line_text, [*kept, *_fitting(spoken, TEXT_CHARS - sum(len(_line_text(one)) for one in kept))])
-    )
+    text = "\n".join(map(line_text, [*kept, *_fitting(spoken, TEXT_CHARS - sum(len(line_text(one)) for one in kept))]))
     elements = [_element(span) for line in kept for span in (*line, Span("\n")) if span.text]
     block = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements[:-1]}]}
     return Message(text=text, blocks=[block, *blocks])
@@ -220,14 +227,15 @@ def _fitting(lines: Iterable[Line], room: int) -> list[Line]:
     """The first lines, shortened, that *room* characters of text hold."""
     kept = []
     for line in map(_shorten, lines):
-        room -= len(_line_text(line)) + 1
+        room -= len(line_text(line)) + 1
         if room < 0:
             break
         kept.append(line)
     return kept
 
 
-def _line_text(line: Line) -> str:
+def line_text(line: Line) -> str:
+    """A line as it stands in a message's text."""
     return "".join(map(_plain, line))
 
 
@@ -268,7 +276,7 @@ def _pages(lines: Sequence[Line]) -> list[list[Line]]:
     pages: list[list[Line]] = []
     room = 0
     for line in map(_shorten, lines):
-        length = len(_line_text(line)) + 1
+        length = len(line_text(line)) + 1
         if length > room or not pages:
             pages.append([])
             room = TEXT_CHARS

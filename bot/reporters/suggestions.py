@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from bot.model import Suggestion
@@ -26,7 +27,9 @@ class Pick:
     @property
     def command(self) -> str:
         """What to type for it, after `/capture` or `capturebot run`."""
-        return f"{self.recipe} {self.target}" + "".join(f" {name}={value}" for name, value in self.parameters)
+        return f"{self.recipe} {self.target}" + "".join(
+            " " + shlex.quote(f"{name}={value}") for name, value in self.parameters
+        )
 
 
 def again_key(capture_id: str) -> str:
@@ -55,7 +58,7 @@ def _all(story: Story) -> list[Pick]:
         for n, finding in enumerate(result.findings):
             for m, suggestion in enumerate(finding.next):
                 # Of the same recipe, what was asked for holds as far as the suggestion does not say otherwise.
-                given = suggestion.parameters if suggestion.recipe else {**capture.parameters, **suggestion.parameters}
+                given = suggestion.parameters if suggestion.recipe else {**capture.unusual, **suggestion.parameters}
                 pick = Pick(
                     value=f"{capture.id} {capture.targets.index(result.target)} {result.step} {n} {m}",
                     target=result.target,

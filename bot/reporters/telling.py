@@ -170,16 +170,19 @@ class _Voice:
         events = await self._journal.events(capture_id)
         if not events or not isinstance(events[0], Accepted):
             return
-        capture = events[0].capture
-        incident = capture.incident
-        if incident is None and capture.place:
-            incident = await self._journal.incident_of(capture.place.channel)
-        if (topic := self._reporter.topic(capture, incident)) is None:
+        incidents = await self._journal.incidents_of(capture_id)
+        told = {self._reporter.topic(events[0].capture, incident) for incident in incidents or (None,)}
+        topics = [topic for topic in told if topic is not None]
+        if not topics:
             return
         if other := await self._other_teller(capture_id):
             self._others.setdefault(other, (seq, capture_id))
             return
-        self._incidents[topic] = topic == incident
+        for topic in topics:
+            self._mark_topic(topic, of_incident=topic in incidents)
+
+    def _mark_topic(self, topic: str, *, of_incident: bool) -> None:
+        self._incidents[topic] = of_incident
         if topic in self._dirty:
             self._dirty[topic].set()
         else:

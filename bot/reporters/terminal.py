@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bot.model import Accepted, Artifact, Event, Level, Outcome, StepResult, capture_of
+from bot.reporters import compared
 from bot.reporters.slack_message import size
 from bot.reporters.suggestions import picks
 from bot.story import Story, begin, go_on
@@ -71,6 +72,7 @@ def render(story: Story) -> RenderableType:
         _line(f"  {told.finding.level.icon} {told.target}: {told.finding.text}", STYLES[told.finding.level])
         for told in story.findings
     ]
+    lines += [_line(f"  {line}") for each in compared.in_full(story) for line in each]
     lines += [_line(f"  {_result(story, result)}") for result in story.results]
     lines += [_line(f"  ⏳ {_title(story, target, step)}", "dim") for target, step in story.running]
     if story.masked:

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot.command import USAGE
 from bot.errors import UserError
-from bot.model import Capture, Offered, Parameter, Place, Recipe, Service, Target
+from bot.insights import words
+from bot.model import (
+    Artifact,
+    Capture,
+    Compared,
+    MarkedGood,
+    Offered,
+    Parameter,
+    Place,
+    Recipe,
+    Service,
+    Target,
+    Trigger,
+)
 from bot.offers import command
+from bot.reporters import compared as lines_of
 from bot.reporters.slack_buttons import Block
-from bot.reporters.slack_message import escape
+from bot.reporters.slack_message import escape, size
+from bot.scheduling import Planned
 from bot.story import Story
 
 TARGETS_LISTED = 60
+DIFFERENCES_SHOWN = 15
+BASELINES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +65,24 @@ def already(capture: Capture) -> str:
     )
 
 
+def joined(trigger: Trigger, capture: Capture, *, ago_s: float, thread: str) -> str:
+    """There is such a capture: where it is told, and how to have another one all the same."""
+    who = "You" if trigger.who.id == capture.who.id else escape(capture.who.name)
+    told = f"<{thread}|its thread>" if thread else "its thread"
+    here = trigger.place
+    if here and not (capture.place and capture.place.channel == here.channel):
+        told += ", and in this channel too"
+    return (
+        f"👉 {who} asked for that {_ago(ago_s)}: `{capture.id}`, {escape(capture.recipe_title)} on "
+        f"{escape(', '.join(capture.targets))}. It is told in {told}.\n"
+        f'To take another one: `{escape(command(trigger))} force="why"`'
+    )
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} minutes ago"
+
+
 def measuring(recipe: Recipe, targets: Sequence[str]) -> str:
     """What the asker reads while the cost is measured."""
     return f"⏱️ Measuring what `{recipe.name}` would cost {escape(', '.join(targets))} …"
@@ -60,6 +96,33 @@ def declined(offered: Offered) -> str:
 def stopping(capture: Capture) -> str:
     """A stop was asked for; its proof comes in the thread."""
     return f"✋ Stopping `{capture.id}`. Its thread says when everything on the target has ended."
+
+
+def good(capture: Capture, marked: MarkedGood) -> str:
+    """A capture is what later ones are held against."""
+    by = "taken on schedule" if marked.by_schedule else f"marked by {escape(marked.who.name)}"
+    return (
+        f"👍 `{capture.id}` ({escape(capture.recipe_title)} on {escape(', '.join(capture.targets))}) is good, {by}. "
+        "The next captures of the same are compared with it."
+    )
+
+
+def compared(what: Compared, told: Story) -> str:
+    """What differs, for the asker; it stands in the capture's thread too."""
+    lines = [lines_of.first_line(what), *lines_of.differences(told, what)[:DIFFERENCES_SHOWN]]
+    return "\n".join(escape(line) for line in lines)
+
+
+def reported(artifact: Artifact) -> str:
+    """Where the report lies."""
+    name = f"{artifact.key.rsplit('/', 1)[-1]} ({size(artifact.size_bytes)})"
+    where = (
+        f"<{artifact.url}|{escape(name)}>"
+        if artifact.url.startswith(("http://", "https://"))
+        else escape(f"{name} {artifact.url}")
+    )
+    trouble = f" {escape(artifact.trouble)}" if artifact.trouble else ""
+    return f"📄 Everything of this channel and its incident, as Markdown: {where} · sha256 `{artifact.sha256}`{trouble}"
 
 
 def linked(incident: str, title: str) -> str:
@@ -80,6 +143,9 @@ def help_all(recipes: Mapping[str, Recipe], services: Mapping[str, Service]) -> 
         "",
         "`/capture help RECIPE` what one keeps, its parameters and its cost",
         "`/capture list` recipes and targets · `/capture status` what runs · `/capture stop ID` ends one",
+        "`/capture compare ID [ID]` what is new, gone and changed since the last good one · `/capture good ID` marks one",
+        "`/capture note TEXT` puts your words into the notes of this channel's incident",
+        "`/capture report` all that was captured here as one document",
         "`/capture link INCIDENT` tells this channel's captures in a PagerDuty incident's note",
     ]
     return "\n".join(lines)
@@ -151,17 +217,35 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names[:TARGETS_LISTED]) + more
 
 
-def status(stories: Sequence[Story], *, untold: Mapping[str, str]) -> str:
-    """What runs and what ran lately, newest first."""
-    if not stories:
+def _planned(one: Planned) -> str:
+    """When a baseline is taken, and how many targets have a good one."""
+    baseline, newest = one.baseline, list(one.newest.values())
+    last = max(newest, key=lambda good: good.taken_at, default=None)
+    good = f"last good `{last.capture_id}` {_date(last.taken_at)}" if last else "none is good yet"
+    lacks = f", {len(newest)} of {len(baseline.targets)} targets have one" if last and len(baseline.targets) > 1 else ""
+    every = words.duration(baseline.every_s)
+    return (
+        f"🗓️ `{baseline.recipe}` of {escape(', '.join(baseline.targets[:3]))} every {every}: {good}{lacks}, "
+        f"next {_date(one.next_due)}"
+    )
+
+
+def _date(at: datetime) -> str:
+    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{at:%Y-%m-%d %H:%M} UTC>"
+
+
+def status(stories: Sequence[Story], *, untold: Mapping[str, str], baselines: Sequence[Planned] = ()) -> str:
+    """What runs and what ran lately, newest first; then what is taken on schedule."""
+    if not stories and not baselines:
         return "Nothing was captured yet. `/capture help` says how."
     lines = []
     for story in stories:
         capture = story.capture
         lines.append(
             f"{story.state.icon} `{capture.id}` {escape(capture.recipe)} on {escape(', '.join(capture.targets[:3]))}, "
-            f"<!date^{int(capture.at.timestamp())}^{{date_short_pretty}} {{time}}|{capture.at:%Y-%m-%d %H:%M} UTC>: "
+            f"{_date(capture.at)}: "
             f"{escape(story.headline)}"
         )
+    lines += [_planned(one) for one in baselines[:BASELINES_SHOWN]]
     lines += [f"📮 Not told yet ({escape(what)}): {escape(reason)}" for what, reason in untold.items()]
     return "\n".join(lines)

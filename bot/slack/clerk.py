@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from bot.command import Ask, Help, Link, List, Status, Stop, Take, parse
+from bot.command import Ask, Compare, Help, Link, List, MarkGood, Note, Report, Status, Stop, Take, parse
 from bot.desk import Desk
-from bot.errors import DeliveryFailed, JournalError, UserError
+from bot.errors import DeliveryFailed, JournalError, StoreError, UserError
 from bot.incidents import Begun, FirstSets
+from bot.joining import Taken
 from bot.journal import Journal
-from bot.model import Accepted, Capture, Offered, Person, Place, Service, Source, Trigger
+from bot.model import Accepted, Capture, Joined, Offered, Person, Place, Service, Source, Trigger
+from bot.offers import command
 from bot.recipes import nearest
 from bot.reporters import slack_buttons
+from bot.reporters.slack import SlackThread, message_of
 from bot.reporters.suggestions import again_key, find
+from bot.reporting import Reports
+from bot.scheduling import Planned
 from bot.slack import answers, offers
 from bot.slack.answers import Answer
 from bot.slack.presses import Press
@@ -43,6 +48,13 @@ class Incidents(Protocol):
         """Find one by id, number or address. Raises DeliveryFailed."""
 
 
+class NoteTaker(Protocol):
+    """Where words for PagerDuty's notes are taken."""
+
+    async def command(self, text: str, who: Person, place: Place, key: str) -> str:
+        """Take what stands behind `/capture note`; what becomes of it. Raises UserError and JournalError."""
+
+
 class Clerk:
     """Does what payloads of Slack ask for, and says to the asker alone what came of it."""
 
@@ -54,19 +66,43 @@ class Clerk:
         incidents: Incidents | None,
         untold: Callable[[], dict[str, str]],
         now: Callable[[], datetime],
+        reports: Reports | None = None,
+        notes: NoteTaker | None = None,
+        planned: Callable[[], Awaitable[Sequence[Planned]]] | None = None,
     ) -> None:
         self._desk = desk
         self._first_sets = FirstSets(desk, now=now)
+        self.home = ""  # address of the workspace, once Slack has told it
         self._journal = journal
         self._incidents = incidents
-        self._untold = untold
+        self.untold = untold
+        self._reports = reports
+        self._planned = planned
         self._now = now
+        self._notes = notes
 
     async def command(self, body: dict[str, Any], say: Say) -> None:
         """Do what a slash command's payload asks for."""
         who = Person(id=body["user_id"], name=body.get("user_name") or body["user_id"])
         place = Place(channel=body["channel_id"], channel_name=body.get("channel_name", ""))
-        await _told(self._serve(body.get("text", ""), who, place, key=body.get("trigger_id"), say=say), say)
+        await self.ask(body.get("text", ""), who, place, key=body.get("trigger_id"), say=say)
+
+    async def ask(self, text: str, who: Person, place: Place, *, key: str | None, say: Say) -> None:
+        """Do what *text* asks for, which stands behind `/capture` or a mention; *key* is of its delivery."""
+        await _told(self._serve(text, who, place, key=key, say=say), say)
+
+    async def begin(self, trigger: Trigger, say: Say) -> None:
+        """Start a capture that needs no agreement, or has it; say what came of it."""
+        await _told(self._start(trigger), say)
+
+    async def take(self, trigger: Trigger, say: Say) -> None:
+        """Start a capture, or offer it where it has a cost to agree to; say what came of it."""
+        await _told(self._take(trigger, say), say)
+
+    async def recent(self) -> list[Story]:
+        """The newest captures, newest first. Raises JournalError."""
+        told = [story(await self._journal.events(capture_id)) for capture_id in await self._journal.recent()]
+        return [one for one in told if one]
 
     async def press(self, press: Press, say: Say) -> None:
         """Do what the press of a button asks for."""
@@ -83,6 +119,7 @@ class Clerk:
                     recipe=ask.recipe,
                     targets=ask.targets,
                     parameters=ask.parameters,
+                    force=ask.force,
                     who=who,
                     source=Source.SLACK,
                     at=self._now(),
@@ -94,6 +131,18 @@ class Clerk:
                 return answers.stopping(await self._desk.stop(capture_id, who))
             case Link(incident=reference):
                 return await self._link(reference, who, place)
+            case Report():
+                return await self._report(place)
+            case Note(text=words):
+                if self._notes is None:
+                    raise _no_pagerduty()
+                return await self._notes.command(words, who, place, key or "")
+            case MarkGood(capture_id=capture_id):
+                told = await self._desk.comparisons.ended(capture_id)
+                return answers.good(told.capture, await self._desk.goods.mark(told, who))
+            case Compare(capture_id=capture_id, other_id=other_id):
+                compared = await self._desk.comparisons.compare(capture_id, other_id)
+                return answers.compared(compared, await self._desk.comparisons.ended(compared.capture_id))
             case ask:
                 return await self._inform(ask)
 
@@ -111,7 +160,7 @@ class Clerk:
     async def _said(self, begun: Begun) -> str:
         if begun.refusal:
             return answers.refusal(begun.refusal)
-        return await self._what_came_of(begun.trigger, begun.capture)
+        return await self._what_came_of(begun.trigger, begun.taken)
 
     async def _inform(self, ask: Ask) -> str:
         match ask:
@@ -120,8 +169,9 @@ class Clerk:
             case List():
                 return answers.listing(self._desk.recipes, self._desk.targets, self._desk.services)
             case Status():
-                told = [story(await self._journal.events(capture_id)) for capture_id in await self._journal.recent()]
-                return answers.status([one for one in told if one], untold=self._untold())
+                told = await self.recent()
+                baselines = await self._planned() if self._planned else ()
+                return answers.status(told, baselines=baselines, untold=self.untold())
             case _:
                 return answers.help_all(self._desk.recipes, self._desk.services)
 
@@ -137,13 +187,21 @@ class Clerk:
 
     async def _link(self, reference: str, who: Person, place: Place) -> str:
         if self._incidents is None:
-            raise UserError("PagerDuty is not set up.", cure="Whoever runs capturebot adds `pagerduty:` to its file.")
+            raise _no_pagerduty()
         try:
             incident = await self._incidents.incident(reference)
         except DeliveryFailed as failure:
             raise UserError(failure.reason, cure=failure.cure) from failure
         await self._desk.link(place.channel, incident.id, who)
         return answers.linked(incident.id, incident.title)
+
+    async def _report(self, place: Place) -> str:
+        if self._reports is None:
+            raise UserError("No reports are written here.")
+        try:
+            return answers.reported(await self._reports.write(channel=place.channel))
+        except StoreError as trouble:
+            raise UserError(f"The report could not be stored. {trouble.reason}") from trouble
 
     # --- presses ------------------------------------------------------------------------------
 
@@ -181,18 +239,29 @@ class Clerk:
             key=again_key(capture.id),
             after=capture.id,
         )
-        if press.action == slack_buttons.AGAIN:
-            return asked
-        if (pick := find(told, press.value)) is None:
-            raise _unknown()
-        return replace(
-            asked, recipe=pick.recipe, targets=(pick.target,), parameters=dict(pick.parameters), key=pick.key
-        )
+        if press.action == slack_buttons.NEXT:
+            if (pick := find(told, press.value)) is None:
+                raise _unknown()
+            more = dict(pick.parameters)
+            asked = replace(asked, recipe=pick.recipe, targets=(pick.target,), parameters=more, key=pick.key)
+        await self._check_open(capture, asked)
+        return asked
+
+    async def _check_open(self, capture: Capture, asked: Trigger) -> None:
+        """Buttons end with their incident; one that was pressed before still says what it started. Raises UserError."""
+        place = capture.place.channel if capture.place else ""
+        incident = capture.incident or await self._journal.incident_of(place)
+        standing = await self._journal.standing(incident) if incident else None
+        if standing and not standing.is_open and not await self._known(asked):
+            raise UserError(
+                "The incident is resolved, and this button ended with it.",
+                cure=f"What is wanted all the same can be typed: `{command(asked)}`.",
+            )
 
     async def _story(self, press: Press) -> Story:
         """The capture that a button belongs to, which must be one of the channel that it was pressed in."""
         told = story(await self._journal.events(press.value.partition(" ")[0]))
-        if told is None or told.capture.place is None or told.capture.place.channel != press.place.channel:
+        if told is None or press.place.channel not in {place.channel for place in told.places}:
             raise _unknown()
         return told
 
@@ -231,18 +300,36 @@ class Clerk:
         return await self._start(trigger)
 
     async def _start(self, trigger: Trigger) -> str:
-        return await self._what_came_of(trigger, await self._desk.accept(trigger))
+        return await self._what_came_of(trigger, await self._desk.take(trigger))
 
-    async def _what_came_of(self, trigger: Trigger, capture: Capture | None) -> str:
-        if capture:
-            return answers.started(capture, trigger.place or Place(channel=""))
+    async def _what_came_of(self, trigger: Trigger, taken: Taken) -> str:
+        said = [await self._joined(trigger, capture) for capture in taken.joined]
+        if taken.capture:
+            said.append(answers.started(taken.capture, trigger.place or Place(channel="")))
+        if said:
+            return "\n".join(said)
         known = await self._known(trigger)
-        return answers.already(known.capture) if known else answers.refusal(_unknown())
+        return answers.already(known) if known else answers.refusal(_unknown())
 
-    async def _known(self, trigger: Trigger) -> Accepted | None:
-        """The acceptance of the same press, or of the same delivery."""
+    async def _joined(self, trigger: Trigger, capture: Capture) -> str:
+        """What is said of a capture that was there already, with the way to its thread."""
+        place, thread = capture.place, ""
+        if place and self.home:
+            _, memory = await self._journal.memory(SlackThread.name, capture.id) or (0, {})
+            if ts := message_of(memory, place.channel):
+                thread = f"{self.home.rstrip('/')}/archives/{place.channel}/p{ts.replace('.', '')}"
+        return answers.joined(trigger, capture, ago_s=(self._now() - capture.at).total_seconds(), thread=thread)
+
+    async def _known(self, trigger: Trigger) -> Capture | None:
+        """What became of the same press, or of the same delivery."""
         event = await self._journal.keyed(trigger.key) if trigger.key else None
-        return event if isinstance(event, Accepted) else None
+        if isinstance(event, Joined) and (told := story(await self._journal.events(event.capture_id))):
+            return told.capture
+        return event.capture if isinstance(event, Accepted) else None
+
+
+def _no_pagerduty() -> UserError:
+    return UserError("PagerDuty is not set up.", cure="Whoever runs capturebot adds `pagerduty:` to its file.")
 
 
 def _unknown() -> UserError:

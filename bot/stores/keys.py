@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from bot.errors import StoreError
+from bot.model import Source
 
 KEY_BYTES = 1024  # S3's own limit
 NAMES = 100  # tried before giving up
@@ -37,6 +39,11 @@ def names(key: str) -> Iterator[str]:
     path = PurePosixPath(key)
     for number in range(2, NAMES + 1):
         yield str(path.with_name(f"{path.stem}.{number}{path.suffix}"))
+
+
+def folder_of(source: Source, incident: str | None, at: datetime) -> str:
+    """Where captures of one kind and day lie; those on schedule apart, so that they may be kept less long."""
+    return f"baselines/{at:%Y/%m/%d}" if source is Source.SCHEDULE else f"{at:%Y/%m/%d}/{incident or 'adhoc'}"
 
 
 def binary_key(prefix: str, target: str, step: str, name: str) -> str:

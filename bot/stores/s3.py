@@ -83,6 +83,10 @@ class S3Store:
         """See `bot.stores.Store.read`."""
         return await self._bucket.fetch(checked(key), limit_bytes=READ_BYTES)
 
+    async def remove(self, key: str) -> None:
+        """See `bot.stores.Store.remove`."""
+        await self._bucket.call("delete_object", Key=checked(key))
+
     async def check(self) -> list[str]:
         """See `bot.stores.Store.check`. A line of "warn: …" is about something the bot can do without."""
         return await s3check.lines(self, self._bucket, self._settings)

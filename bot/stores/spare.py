@@ -42,9 +42,6 @@ class Spare(Store, Protocol):
     def chunks(self, key: str) -> AsyncGenerator[bytes, None]:
         """One artifact's bytes."""
 
-    async def remove(self, key: str) -> None:
-        """Forget one artifact."""
-
     def alone(self) -> AbstractAsyncContextManager[bool]:
         """False while another process is in this block."""
 
@@ -125,6 +122,10 @@ class SpareStore:
             return await self._spare.read(key)
         except StoreError:
             return await self._primary.read(key)
+
+    async def remove(self, key: str) -> None:
+        """See `bot.stores.Store.remove`; what is only in the spare stays there until it is brought home."""
+        await self._primary.remove(key)
 
     async def check(self) -> list[str]:
         """See `bot.stores.Store.check`, of both."""

@@ -83,7 +83,7 @@ async def served(
             "S3_ACCESS_KEY": s3.access_key,
             "S3_SECRET_KEY": s3.secret_key,
         }
-        _write(estate.config, _settings(workspace, s3, host, hosts) | {"limits": dict(limits or {})})
+        _write(estate.config, _settings(workspace, s3, host, hosts) | {"limits": {"cooldown_s": 0, **(limits or {})}})
         process = await stack.enter_async_context(bot(estate))
         journal = await Journal.open(f"sqlite:///{folder / 'journal.db'}", owner="bench")
         stack.push_async_callback(journal.close)

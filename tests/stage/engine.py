@@ -51,7 +51,7 @@ async def _capture(scene: Scene, broken: Broken, folder: Path) -> Played:
         meter = Meter()
         watch = _Watch(broken.line, clock=asyncio.get_running_loop().time)
         bot.journal.listeners.append(watch.hear)
-        offered = await bot.desk.offer(trigger)  # as whoever asks agrees to its cost
+        offered = await bot.desk.offer(trigger, join=False)  # as whoever asks agrees to its cost
         capture = await bot.desk.accept(offered.trigger if offered else trigger)
         assert capture is not None
         await bot.desk.wait_for(capture.id)

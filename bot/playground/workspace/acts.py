@@ -24,8 +24,12 @@ class Acts:
         return [
             web.post("/page/say", self._act(self._say)),
             web.post("/page/press", self._act(self._press)),
+            web.post("/page/pin", self._act(self._pin)),
+            web.post("/page/home", self._act(self._open_home)),
+            web.post("/page/home/press", self._act(self._press_at_home)),
             web.post("/page/shortcut", self._act(self._shortcut)),
             web.post("/page/view/press", self._act(self._press_in_view)),
+            web.post("/page/view/suggest", self._act(self._suggest)),
             web.post("/page/view/submit", self._act(self._submit)),
             web.post("/page/view/close", self._act(self._close)),
         ]
@@ -67,6 +71,21 @@ class Acts:
         )
         return _shown(answer)
 
+    async def _pin(self, body: _Body) -> Json:
+        self._people.pin(body.text("channel"), body.text("ts"), body.text("user"))
+        return {}
+
+    async def _open_home(self, body: _Body) -> Json:
+        self._people.open_home(body.text("user"))
+        return {}
+
+    async def _press_at_home(self, body: _Body) -> Json:
+        return _shown(
+            await self._people.press_at_home(
+                body.text("user"), action_id=body.text("action_id"), block_id=body.text("block_id")
+            )
+        )
+
     async def _press_in_view(self, body: _Body) -> Json:
         answer = await self._people.press_in_view(
             body.text("view_id"),
@@ -77,6 +96,16 @@ class Acts:
             given=body.given(),
         )
         return _shown(answer)
+
+    async def _suggest(self, body: _Body) -> Json:
+        options = await self._people.suggest(
+            body.text("view_id"),
+            body.text("user"),
+            action_id=body.text("action_id"),
+            block_id=body.text("block_id"),
+            typed=body.maybe("typed") or "",
+        )
+        return {"options": options}
 
     async def _submit(self, body: _Body) -> Json:
         return _shown(await self._people.submit(body.text("view_id"), body.text("user"), body.given()))

@@ -38,6 +38,7 @@ class App:
     commands: tuple[Command, ...] = (Command(name="/capture", about="Capture diagnostics"),)
     shortcuts: tuple[Shortcut, ...] = ()
     interactive: bool = True
+    has_home: bool = False
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> Self:
@@ -61,5 +62,6 @@ class App:
                 Shortcut(name=shortcut["name"], callback_id=shortcut["callback_id"], kind=shortcut["type"])
                 for shortcut in features.get("shortcuts", [])
             ),
+            has_home=features.get("app_home", {}).get("home_tab_enabled", False),
             interactive=settings.get("interactivity", {}).get("is_enabled", False),
         )

@@ -55,6 +55,8 @@ def _option(words: Check) -> Check:
 PLAIN_OPTION = _option(plain(75))
 TEXT_OPTION = _option(text(75))
 
+OPTIONS = array(PLAIN_OPTION, _OPTIONS, 0)  # that an app suggests for an external select
+
 _COMMON: Mapping[str, Check] = {"action_id": IDENTIFIER, "confirm": CONFIRM, "focus_on_load": boolean}
 _PLACEHOLDER: Mapping[str, Check] = {"placeholder": plain(_PLACEHOLDER_CHARS)}
 _SELECT: Mapping[str, Check] = {**_COMMON, **_PLACEHOLDER}

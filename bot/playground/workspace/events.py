@@ -18,8 +18,9 @@ _SCOPES = {
     "channel_created": "channels:read",
     "channel_rename": "channels:read",
     "group_rename": "groups:read",
+    "pin_added": "pins:read",
 }
-_FOR_MEMBERS = {"message", "app_mention", "member_joined_channel", "group_rename"}
+_FOR_MEMBERS = {"message", "app_mention", "member_joined_channel", "group_rename", "pin_added"}
 
 
 class Events:
@@ -40,7 +41,9 @@ class Events:
         self._tasks.start(self._deliver(self._wrapped(event)), name=f"event {event['type']}")
 
     def _wanted(self, event: Json) -> bool:
-        place = event.get("channel")
+        place = event.get("channel", event.get("channel_id"))
+        if isinstance(place, dict):
+            place = place.get("id")
         channel = self._world.state.channels.get(place) if isinstance(place, str) else None
         private = bool(channel and channel.private)
         kind = event["type"]

@@ -48,6 +48,19 @@ class View:
     previous_id: str | None = None
     hash: str = ""
     values: Json = field(default_factory=dict)
+    suggested: dict[tuple[str, str], dict[str, Json]] = field(default_factory=dict)  # by block, action and value
+
+    def fillable(self) -> list[Json]:
+        """The blocks, where what the app suggested for an external select stands as its options."""
+        return [self._offered(block) if block["type"] == "input" else block for block in self.body["blocks"]]
+
+    def _offered(self, block: Json) -> Json:
+        element = block["element"]
+        if not element["type"].endswith("external_select"):
+            return block
+        first = [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+        offered = self.suggested.get((block["block_id"], element["action_id"]), {})
+        return {**block, "element": {**element, "options": [*first, *offered.values()]}}
 
     def as_slack(self) -> Json:
         """A view object."""

@@ -59,6 +59,8 @@ class Message:
     edited_at: str | None = None
     visible_to: str | None = None  # the one user that an ephemeral message is shown to
     reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name to users
+    bot_id: str = ""  # of another app that posted it
+    pinned: bool = False
 
     def as_slack(self, *, with_metadata: bool = False) -> Json:
         """A message object. Thread counts are added by those who know the thread."""
@@ -67,6 +69,8 @@ class Message:
             shown["subtype"] = subtype
         if self.by_app:
             shown |= {"bot_id": BOT_ID, "app_id": APP_ID}
+        elif self.bot_id:
+            shown |= {"bot_id": self.bot_id, "app_id": f"A{self.bot_id[1:]}"}
         if self.blocks:
             shown["blocks"] = list(self.blocks)
         if self.attachments:
@@ -81,6 +85,8 @@ class Message:
             shown["reactions"] = [
                 {"name": name, "users": list(users), "count": len(users)} for name, users in self.reactions.items()
             ]
+        if self.pinned:
+            shown["pinned_to"] = [self.channel]
         if with_metadata and self.metadata:
             shown["metadata"] = self.metadata
         return shown
@@ -96,6 +102,9 @@ class Channel:
     created: int
     private: bool = False
     archived: bool = False
+    topic: str = ""
+    purpose: str = ""
+    bookmarks: list[tuple[str, str]] = field(default_factory=list)  # title and link
     members: set[str] = field(default_factory=set)
     messages: dict[str, Message] = field(default_factory=dict)
     _threads: dict[str, dict[str, None]] = field(default_factory=dict)  # timestamps of replies, by their parent's
@@ -135,8 +144,8 @@ class Channel:
             "is_member": BOT_USER_ID in self.members,
             "num_members": len(self.members),
             "context_team_id": TEAM_ID,
-            "topic": {"value": "", "creator": "", "last_set": 0},
-            "purpose": {"value": "", "creator": "", "last_set": 0},
+            "topic": {"value": self.topic, "creator": "", "last_set": 0},
+            "purpose": {"value": self.purpose, "creator": "", "last_set": 0},
         }
 
     def replies(self, ts: str) -> list[Message]:

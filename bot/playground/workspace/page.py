@@ -78,7 +78,7 @@ class Page:
                 for one in state.channels.values()
                 if not one.private or user in one.members
             ],
-            "app": {"name": app.name, "user": BOT_USER_ID},
+            "app": {"name": app.name, "user": BOT_USER_ID, "has_home": app.has_home},
             "commands": [{"name": one.name, "about": one.about, "usage": one.usage} for one in app.commands],
             "shortcuts": [asdict(one) for one in app.shortcuts],
             "views": [view.as_slack() for view in self._world.modals.stack(user)],

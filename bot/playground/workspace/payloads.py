@@ -82,6 +82,30 @@ def view_block_action(world: World, user: User, view: View, *, action: Json) -> 
     }
 
 
+def home_block_action(world: World, user: User, home: Json, *, action: Json) -> Json:
+    """A button of the app's Home was pressed."""
+    return {
+        **_base(world, "block_actions", user),
+        "container": {"type": "view", "view_id": home["id"]},
+        "view": home,
+        "actions": [{**action, "action_ts": world.state.new_ts()}],
+    }
+
+
+def block_suggestion(world: World, user: User, view: View, *, block_id: str, action_id: str, typed: str) -> Json:
+    """Something was typed into an external select; Slack gives no trigger id here."""
+    payload = {
+        **_base(world, "block_suggestion", user),
+        "container": {"type": "view", "view_id": view.id},
+        "view": view.as_slack(),
+        "block_id": block_id,
+        "action_id": action_id,
+        "value": typed,
+    }
+    del payload["trigger_id"]
+    return payload
+
+
 def view_submission(world: World, user: User, view: View) -> Json:
     """A modal was submitted."""
     return {**_base(world, "view_submission", user), "view": view.as_slack(), "response_urls": []}

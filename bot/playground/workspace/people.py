@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.playground.workspace import payloads
+from bot.playground.workspace.elements import OPTIONS
 from bot.playground.workspace.inputs import BadInput, Given, chosen, find_element, missing, state_of
 from bot.playground.workspace.modals import View, check_view
 from bot.playground.workspace.nouns import SLACKBOT, Channel, Message, User
@@ -103,9 +104,30 @@ class People:
     ) -> Answer:
         """Act on an element of an open modal."""
         view, user = self._view(view_id, user_id), self._user(user_id)
-        blocks = view.body["blocks"]
+        blocks = view.fillable()
         action, view.values = self._acted(blocks, action_id, block_id, value, _with(given, block_id, action_id, value))
         return await self._interact(payloads.view_block_action(self._world, user, view, action=action))
+
+    async def suggest(self, view_id: str, user_id: str, *, action_id: str, block_id: str, typed: str) -> list[Json]:
+        """Type into an external select of an open modal; what the app suggests, in Slack's order."""
+        view, user = self._view(view_id, user_id), self._user(user_id)
+        found = find_element(view.body["blocks"], action_id, block_id)
+        if found is None or not found[1]["type"].endswith("external_select"):
+            raise NotPossible(f"There is nothing to type into with the action {action_id!r}.")
+        if len(typed) < found[1].get("min_query_length", 3):
+            return []
+        payload = payloads.block_suggestion(
+            self._world, user, view, block_id=block_id, action_id=action_id, typed=typed
+        )
+        answer = await self._interact(payload)
+        options = (answer.response or {}).get("options")
+        faults: list[str] = []
+        OPTIONS(options, "/options", faults)
+        if answer.error or faults:
+            raise NotPossible(f"The app suggests nothing that can be shown: {answer.error or faults[0]}")
+        known = view.suggested.setdefault((block_id, action_id), {})
+        known |= {option["value"]: option for option in options or []}
+        return list(options or [])
 
     async def shortcut(
         self, callback_id: str, user_id: str, *, channel_id: str | None = None, ts: str | None = None
@@ -122,13 +144,46 @@ class People:
             raise NotPossible("This message is gone.")
         return await self._interact(payloads.message_action(self._world, channel, user, message, callback_id))
 
+    def edit(self, channel_id: str, ts: str, user_id: str, text: str) -> None:
+        """Change one's own message; `message_changed` is sent."""
+        channel, user = self._channel(channel_id, user_id), self._user(user_id)
+        if (message := channel.messages.get(ts)) is None or message.user != user.id:
+            raise NotPossible("This is not a message of yours.")
+        if not text.strip() or len(text) > LINE_CHARS:
+            raise NotPossible(f"A message has 1 to {LINE_CHARS} characters.")
+        self._world.state.edit(channel, message, self._escaped(text))
+
+    def pin(self, channel_id: str, ts: str, user_id: str) -> None:
+        """Pin a message."""
+        channel, user = self._channel(channel_id, user_id), self._user(user_id)
+        if (message := channel.messages.get(ts)) is None:
+            raise NotPossible("This message is gone.")
+        if not message.pinned:
+            self._world.state.pin(channel, message, by=user.id)
+
+    def open_home(self, user_id: str) -> None:
+        """Look at the app's Home; what it publishes is shown there."""
+        user = self._user(user_id)
+        if not self._world.app.has_home:
+            raise NotPossible("The app has no Home.")
+        opened = {"type": "app_home_opened", "user": user.id, "channel": f"D{user.id[1:]}", "tab": "home"}
+        self._world.state.on_event({**opened, "event_ts": self._world.state.new_ts()})
+
+    async def press_at_home(self, user_id: str, *, action_id: str, block_id: str | None = None) -> Answer:
+        """Press a button of the app's Home."""
+        user = self._user(user_id)
+        if (home := self._world.state.homes.get(user_id)) is None:
+            raise NotPossible("The app has published no Home yet.")
+        action, _ = self._acted(home["blocks"], action_id, block_id, None, {})
+        return await self._interact(payloads.home_block_action(self._world, user, home, action=action))
+
     # --- modals
 
     async def submit(self, view_id: str, user_id: str, given: Given) -> Answer:
         """Submit a modal. Complaints about inputs come back as response["errors"], by block id."""
         view, user = self._view(view_id, user_id), self._user(user_id)
         try:
-            view.values = state_of(view.body["blocks"], given)
+            view.values = state_of(view.fillable(), given)
         except BadInput as bad:
             raise NotPossible(str(bad)) from bad
         if gaps := missing(view.body["blocks"], view.values):

@@ -52,11 +52,11 @@ class State:
 
     # --- people and channels
 
-    def add_user(self, name: str, real_name: str) -> User:
-        """A new person."""
+    def add_user(self, name: str, real_name: str, *, is_bot: bool = False) -> User:
+        """A new person, or another app's bot."""
         if len(self.users) >= _USERS:
             raise ValueError(f"the workspace holds at most {_USERS} users")
-        user = User(id=self.new_id("U"), name=name, real_name=real_name or name)
+        user = User(id=self.new_id("U"), name=name, real_name=real_name or name, is_bot=is_bot)
         self.users[user.id] = user
         self.changes.announce(Change(kind="frame", body={}))
         return user
@@ -143,6 +143,38 @@ class State:
         self._announce(channel, edited)
         return edited
 
+    def edit(self, channel: Channel, message: Message, text: str) -> Message:
+        """A person changes their own message."""
+        edited = self.change(channel, message, text=text, edited_at=self.new_ts())
+        ts = self.new_ts()
+        self.on_event(
+            {
+                "type": "message",
+                "subtype": "message_changed",
+                "hidden": True,
+                "channel": channel.id,
+                "channel_type": "group" if channel.private else "channel",
+                "message": channel.shown(edited),
+                "previous_message": channel.shown(message),
+                "ts": ts,
+                "event_ts": ts,
+            }
+        )
+        return edited
+
+    def pin(self, channel: Channel, message: Message, *, by: str) -> Message:
+        """Pin a message, with the event that Slack makes of it."""
+        pinned = self.change(channel, message, pinned=True)
+        item = {"type": "message", "channel": channel.id, "message": channel.shown(pinned)}
+        event = {"type": "pin_added", "user": by, "channel_id": channel.id, "item": item}
+        self.on_event({**event, "event_ts": self.new_ts()})
+        return pinned
+
+    def leave(self, channel: Channel, user: str) -> None:
+        """Take *user* out of a channel."""
+        channel.members.discard(user)
+        self.changes.announce(Change(kind="frame", body={}))
+
     def remove(self, channel: Channel, message: Message) -> None:
         """Delete a message; a parent that has replies leaves a tombstone."""
         if not message.visible_to and channel.replies(message.ts):
@@ -161,7 +193,7 @@ class State:
         self.homes.move_to_end(user)
         while len(self.homes) > _HOMES:
             self.homes.popitem(last=False)
-        self.changes.wake()
+        self.changes.announce(Change(kind="home", body=view, user=user))
 
     def profile_of_bot(self) -> Json:
         """What a message says of the app that posted it."""

@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from bot.playground.workspace import chat, directory, history, surfaces
+from bot.playground.workspace import chat, directory, history, pins, surfaces
 from bot.playground.workspace.methods import Method
 from bot.playground.workspace.shapes import Json
 from bot.playground.workspace.wire import RateLimited, Refusal, Request, read_request
 from bot.playground.workspace.world import World
 
-_METHODS: Mapping[str, Method] = {**chat.METHODS, **directory.METHODS, **history.METHODS, **surfaces.METHODS}
+_METHODS: Mapping[str, Method] = {
+    **chat.METHODS,
+    **directory.METHODS,
+    **history.METHODS,
+    **pins.METHODS,
+    **surfaces.METHODS,
+}
 _CALLS = 2_000  # kept in the log
 _TOO_MANY = 429
 

@@ -148,6 +148,10 @@ class Workspace:
         """A new person; their id."""
         return self._state.add_user(name, real_name).id
 
+    def add_app(self, name: str) -> str:
+        """Another app; its bot's id."""
+        return self._state.add_user(name, name, is_bot=True).id
+
     def add_channel(self, name: str, *, private: bool = False, members: Iterable[str] | None = None) -> str:
         """A channel that was always there (no events); its id. Members are everybody and the bot, or those given."""
         return self._state.add_channel(name, private=private, creator=SLACKBOT, members=self._members(members)).id
@@ -169,6 +173,22 @@ class Workspace:
         """Close a channel for new messages."""
         self._channel(channel).archived = True
 
+    def describe(self, channel: str, *, topic: str = "", purpose: str = "", bookmark: str = "") -> None:
+        """Set what stands over a channel, as far as it is given."""
+        place = self._channel(channel)
+        place.topic, place.purpose = topic or place.topic, purpose or place.purpose
+        if bookmark:
+            place.bookmarks.append(("Bookmark", bookmark))
+
+    def kick(self, channel: str, user: str) -> None:
+        """Take somebody, or the bot, out of a channel."""
+        self._state.leave(self._channel(channel), user)
+
+    def delete(self, channel: str, ts: str) -> None:
+        """A person deletes a message."""
+        place = self._channel(channel)
+        self._state.remove(place, place.messages[ts])
+
     def invite(self, channel: str, user: str, *, by: str | None = None) -> None:
         """Make somebody, or the bot, a member; `member_joined_channel` is sent."""
         self._state.join(self._channel(channel), user, inviter=by)
@@ -183,9 +203,30 @@ class Workspace:
         """Post a person's message."""
         return self._people.say(channel, user, text, thread_ts=thread_ts)
 
+    def post_as(self, app: str, channel: str, text: str, *, blocks: Iterable[Json] = ()) -> Message:
+        """Another app posts a message."""
+        place = self._channel(channel)
+        return self._state.post(place, user=app, text=text, blocks=tuple(blocks), bot_id=f"B{app[1:]}")
+
     async def command(self, channel: str, user: str, line: str, *, thread_ts: str | None = None) -> Answer:
         """Type a slash command and wait for the ack (at most `Limits.ack_s`)."""
         return await self._people.command(channel, user, line, thread_ts=thread_ts)
+
+    def edit(self, channel: str, message_ts: str, user: str, text: str) -> None:
+        """Change a person's own message; `message_changed` is sent."""
+        self._people.edit(channel, message_ts, user, text)
+
+    def open_home(self, user: str) -> None:
+        """Look at the app's Home; `app_home_opened` is sent."""
+        self._people.open_home(user)
+
+    async def click_at_home(self, user: str, action_id: str) -> Answer:
+        """Press a button of the app's Home."""
+        return await self._people.press_at_home(user, action_id=action_id)
+
+    def pin(self, channel: str, message_ts: str, user: str) -> None:
+        """Pin a message."""
+        self._people.pin(channel, message_ts, user)
 
     async def click(self, message_ts: str, action_id: str, user: str, *, value: Any = None) -> Answer:
         """Press a button, or choose *value* (an option's value, a text, a list of them) in another element."""
@@ -200,9 +241,33 @@ class Workspace:
         """Choose a global shortcut, or one of a message's menu."""
         return await self._people.shortcut(callback_id, user, channel_id=channel, ts=message_ts)
 
-    async def click_in_view(self, user: str, action_id: str, *, value: Any = None) -> Answer:
-        """Press or choose something in the modal that *user* has on top."""
-        return await self._people.press_in_view(self._top(user).id, user, action_id=action_id, value=value, given={})
+    async def click_in_view(
+        self, user: str, action_id: str, *, value: Any = None, given: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Answer:
+        """Press or choose something in the modal that *user* has on top, where *given* was entered by block and action."""
+        view = self._top(user)
+        found = find_element(view.body["blocks"], action_id)
+        return await self._people.press_in_view(
+            view.id,
+            user,
+            action_id=action_id,
+            block_id=found[0]["block_id"] if found else None,
+            value=value,
+            given=given or {},
+        )
+
+    async def fill(self, user: str, given: Mapping[str, Mapping[str, Any]]) -> Answer:
+        """Submit the modal that *user* has on top with what is *given* by block and action."""
+        return await self._people.submit(self._top(user).id, user, given)
+
+    async def suggest(self, user: str, action_id: str, typed: str = "") -> list[str]:
+        """Type into an external select of the modal that *user* has on top; the values that the app suggests."""
+        view = self._top(user)
+        if (found := find_element(view.body["blocks"], action_id)) is None:
+            raise NotPossible(f"The dialog has no input {action_id!r}.")
+        block_id = found[0]["block_id"]
+        options = await self._people.suggest(view.id, user, action_id=action_id, block_id=block_id, typed=typed)
+        return [option["value"] for option in options]
 
     async def submit(self, user: str, fill: Mapping[str, Any] | None = None) -> Answer:
         """Fill in the modal that *user* has on top, by action id, and submit it."""

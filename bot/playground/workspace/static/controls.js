@@ -49,6 +49,8 @@ const MAKERS = {
   users_select: (parts) => select(parts, parts.hands.people()),
   channels_select: (parts) => select(parts, parts.hands.channels()),
   conversations_select: (parts) => select(parts, parts.hands.channels()),
+  external_select: (parts) => search(parts, false),
+  multi_external_select: (parts) => search(parts, true),
   multi_static_select: (parts) => ticks(parts, grouped(parts.element)),
   multi_users_select: (parts) => ticks(parts, parts.hands.people()),
   multi_channels_select: (parts) => ticks(parts, parts.hands.channels()),
@@ -110,6 +112,74 @@ function ticks({ element, changed, before, label }, options) {
     return choice(box, option);
   });
   return el("fieldset", {}, el("legend", { class: "unseen" }, label), boxes);
+}
+
+const suggestedWords = new Map(); // value → words, for what was chosen before a dialog is drawn again
+let searches = 0;
+
+// Type-ahead: the app is asked for options as somebody types; what is chosen stands above as chips where there can be several.
+function search({ block, element, hands, changed, before, label }, several) {
+  for (const option of element.initial_options ?? [element.initial_option].filter(Boolean)) {
+    suggestedWords.set(option.value, words(option.text));
+  }
+  let chosen = several ? [...(before ?? initial(element))] : [before ?? initial(element)[0]].filter(Boolean);
+  const id = `options-${(searches += 1)}`;
+  const list = el("div", { class: "menu suggested", role: "listbox", id, "aria-label": label, hidden: true });
+  const chips = el("div", { class: "chips" });
+  const shown = () => (several ? "" : (suggestedWords.get(chosen[0]) ?? ""));
+  const props = { type: "text", role: "combobox", "aria-label": label, "aria-controls": id, "aria-expanded": "false" };
+  const node = el("input", { ...props, autocomplete: "off", placeholder: words(element.placeholder), value: shown() });
+  const unfold = (open) => {
+    list.hidden = !open;
+    node.setAttribute("aria-expanded", String(open));
+  };
+  const tell = () => changed(several ? [...chosen] : chosen[0]);
+  const draw = () => {
+    const made = (value) => {
+      const drop = () => ((chosen = chosen.filter((one) => one !== value)), draw(), tell());
+      const name = suggestedWords.get(value) ?? value;
+      return el("button", { type: "button", class: "chip", "aria-label": `Remove ${name}`, click: drop }, name, " ✕");
+    };
+    chips.replaceChildren(...(several ? chosen.map(made) : []));
+  };
+  const choose = (option) => {
+    suggestedWords.set(option.value, words(option.text));
+    chosen = several ? [...new Set([...chosen, option.value])] : [option.value];
+    node.value = shown();
+    unfold(false);
+    draw();
+    tell();
+  };
+  let asked = 0;
+  const ask = async (typed) => {
+    const mine = (asked += 1);
+    const options = await hands.suggest(block, element, typed);
+    if (mine !== asked) return;
+    const made = options.map((option) => el("button", { type: "button", role: "option", click: () => choose(option) }, words(option.text)));
+    list.replaceChildren(...(made.length ? made : [el("p", { class: "faint" }, "Nothing fits.")]));
+    unfold(true);
+  };
+  node.addEventListener("click", () => ask(several ? node.value : ""));
+  node.addEventListener("input", () => ask(node.value));
+  node.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !list.hidden) {
+      event.preventDefault();
+      event.stopPropagation();
+      unfold(false);
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      if (!list.hidden) list.querySelector("[role=option]")?.click();
+    } else if (event.key === "ArrowDown") {
+      event.preventDefault();
+      list.querySelector("[role=option]")?.focus();
+    }
+  });
+  draw();
+  const box = el("div", { class: "search" }, chips, node, list);
+  box.addEventListener("focusout", (event) => {
+    if (!box.contains(event.relatedTarget)) unfold(false);
+  });
+  return box;
 }
 
 let radioGroups = 0;

@@ -80,6 +80,7 @@ export class Modal {
       ...this.page.common(),
       entered: (block, action) => values[block]?.[action],
       enter: (block, action, value) => ((values[block] ??= {})[action] = value),
+      suggest: (block, element, typed) => this.suggest(block, element, typed),
       press: (block, element, value) => this.press(block, element, value, values),
     };
   }
@@ -88,6 +89,12 @@ export class Modal {
     const about = { view_id: this.shown.id, block_id: block.block_id, action_id: element.action_id, value, values };
     const said = await act("/page/view/press", { user: this.page.me(), ...about });
     if (said.failed) this.draw({}, trouble(said.failed));
+  }
+
+  async suggest(block, element, typed) {
+    const about = { view_id: this.shown.id, block_id: block.block_id, action_id: element.action_id, typed };
+    const said = await act("/page/view/suggest", { user: this.page.me(), ...about });
+    return said.options ?? [];
   }
 
   async submit() {

@@ -2,6 +2,7 @@
 
 import { Modal, confirmed, trouble } from "./dialogs.js";
 import { byId, el, plural } from "./dom.js";
+import { Home } from "./home.js";
 import { find, place } from "./message.js";
 import { act, get, listen } from "./net.js";
 
@@ -34,6 +35,9 @@ const page = {
     const about = { callback_id: shortcut.callback_id, channel: message.channel, ts: message.ts };
     tellTrouble(message, await act("/page/shortcut", { user: me, ...about }));
   },
+  pin: async (message) => {
+    tellTrouble(message, await act("/page/pin", { user: me, channel: message.channel, ts: message.ts }));
+  },
   hands: (message) => {
     const key = `${message.channel}/${message.ts}`;
     if (!entered.has(key)) entered.set(key, {});
@@ -50,6 +54,7 @@ const page = {
   },
 };
 const modal = new Modal(page);
+const home = new Home(page);
 
 // --- what is known
 
@@ -89,6 +94,7 @@ function hear(kind, body) {
   if (kind === "hello" || kind === "lagged") load();
   else if (kind === "frame") refresh();
   else if (kind === "views") modal.show(body.views);
+  else if (kind === "home") home.show(body);
   else if (kind === "message") heardMessage(body);
   else if (kind === "removed") heardRemoval(body);
 }
@@ -136,6 +142,7 @@ function drawFrame() {
     const made = known.notes.map((note) => el("a", { href: note.url, target: "_blank", rel: "noopener" }, note.title));
     byId(id).replaceChildren(...made);
   }
+  home.offer(known.app);
   drawChannels();
 }
 
@@ -227,6 +234,7 @@ function composer(form, threadOf) {
 
 byId("menu").addEventListener("click", () => toggleSide(!document.body.classList.contains("with-side")));
 document.querySelector("main").addEventListener("click", () => toggleSide(false));
+byId("home-open").addEventListener("click", () => (toggleSide(false), home.open()));
 byId("thread-close").addEventListener("click", () => go(open.channel));
 byId("acting").addEventListener("change", (event) => actAs(event.target.value));
 document.addEventListener("keydown", (event) => {

@@ -26,6 +26,7 @@ export function messageNode(message, page, inThread) {
         el("strong", {}, name),
         author?.is_bot && el("span", { class: "badge" }, "APP"),
         time(message.ts),
+        message.pinned_to && el("span", { class: "faint" }, "📌 Pinned"),
         message.edited && el("span", { class: "faint" }, "(edited)"),
         inThread || !isBroadcast(message) ? null : el("span", { class: "faint" }, "replied to a thread"),
       ),
@@ -85,7 +86,6 @@ function thread(message, page) {
 function menu(message, page, inThread) {
   if (message.is_ephemeral) return null;
   const shortcuts = page.shortcuts();
-  if (inThread && !shortcuts.length) return null;
   const box = el("details", { class: "overflow tools" }, el("summary", { "aria-label": "Message actions" }, "⋯"));
   const item = (words, run) => el("button", { type: "button", click: () => ((box.open = false), run()) }, words);
   box.append(
@@ -93,6 +93,7 @@ function menu(message, page, inThread) {
       "div",
       { class: "menu" },
       !inThread && item("Reply in thread", () => page.openThread(message.channel, message.thread_ts ?? message.ts)),
+      !message.pinned_to && item("Pin to channel", () => page.pin(message)),
       shortcuts.map((one) => item(one.name, () => page.useShortcut(one, message))),
     ),
   );

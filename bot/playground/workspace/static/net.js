@@ -24,7 +24,7 @@ export async function act(path, body) {
 // Calls hear(kind, body) for every change; "hello" comes at each (re)connection, "offline" when it breaks.
 export function listen(user, hear) {
   const stream = new EventSource(`/page/changes?${new URLSearchParams({ user })}`);
-  for (const kind of ["hello", "message", "removed", "frame", "views", "lagged"]) {
+  for (const kind of ["hello", "message", "removed", "frame", "views", "home", "lagged"]) {
     stream.addEventListener(kind, (event) => hear(kind, event.data ? JSON.parse(event.data) : {}));
   }
   stream.addEventListener("error", () => hear("offline", {}));
