@@ -37,6 +37,8 @@ from tests.fakes import ANA, AT, a_trigger
 from tests.faults import until
 from tests.office import Office, office
 
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
+
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 SECRET = "the-webhook-secret"
 INCIDENT = "PORDERS1042"

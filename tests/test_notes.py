@@ -28,6 +28,8 @@ from bot.slack.notes import dialog
 from tests.fakes import ANA, AT
 from tests.reception import Reception, reception
 
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
+
 INCIDENT = "PABC123"
 CALL = Call(
     id="01", what="incident.annotated", at=AT, incident=INCIDENT, who="Dana Doe", note_id="PN1", note="I restart it"

@@ -16,6 +16,8 @@ from bot.reporting import Reports
 from tests.fakes import ANA, Script
 from tests.reception import Reception, buttons, reception
 
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
+
 ORDERS = Service(
     name="orders",
     about="Orders and payments",

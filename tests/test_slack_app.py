@@ -27,6 +27,8 @@ from bot.slack.sockets import Sockets
 from bot.story import story
 from tests.fakes import Clock, MemoryStore, Script, ScriptedTransport, a_recipe
 
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
+
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 SLACKS_LIMIT_S = 3.0  # how near acks come to it is measured by `make bench`
 

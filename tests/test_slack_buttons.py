@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bot.model import Accepted, Refused, State
 from bot.slack.answers import Answer
 from bot.slack.presses import read
 from tests.fakes import Script
 from tests.reception import RECIPES, Reception, buttons, reception
+
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
 
 LEADS = Script(pieces=(b"threads 812\n",))
 

@@ -17,6 +17,8 @@ from tests.fakes import AT, Script, a_recipe, a_trigger
 from tests.office import TARGETS
 from tests.reception import APP, PID, Reception, reception
 
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
+
 QUIET = Script(pieces=(b"quiet\n",))
 BUSY = Script(
     pieces=(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from bot.model import Accepted, Service, State
 from bot.playground.workspace import Fault
 from bot.playground.workspace.modals import check_view
@@ -12,6 +14,8 @@ from bot.story import Story
 from tests.fakes import Script, a_capture, a_recipe
 from tests.office import TARGETS
 from tests.reception import Reception, reception
+
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
 
 QUIET = Script(pieces=(b"quiet\n",))
 

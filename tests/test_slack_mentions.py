@@ -9,6 +9,8 @@ from bot.slack.mentions import words
 from tests.fakes import Script
 from tests.reception import reception
 
+pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
+
 QUIET = Script(pieces=(b"quiet\n",))
 
 

@@ -189,10 +189,9 @@ class Keeper:
         if service is None or "started" in memory or not await self._is_open(room):
             return
         old = self._now() - room.at > timedelta(seconds=STALE_S)
-        memory["started"] = bool(service.first) and (room.chosen_by is not None or not (old or room.linked_by))
-        if not memory["started"]:
+        if not service.first or (room.chosen_by is None and (old or room.linked_by)):
+            memory["started"] = False
             return
-        memory["refused"] = []
         triggers = self._first_sets.triggers(
             service,
             who=room.chosen_by or OURSELVES,
@@ -201,9 +200,9 @@ class Keeper:
             place=room.place,
             incident=room.incident or None,
         )
-        for begun in await self._first_sets.start(triggers):
-            if begun.refusal:
-                memory["refused"].append(f"{begun.trigger.recipe} did not start: {begun.refusal}")
+        begun = await self._first_sets.start(triggers)
+        memory["started"] = True
+        memory["refused"] = [f"{one.trigger.recipe} did not start: {one.refusal}" for one in begun if one.refusal]
 
     async def _tell(self, room: Room, memory: dict[str, Any]) -> None:
         """Make the room's messages say how it stands."""
