@@ -30,9 +30,11 @@ from bot.model import (
     Linked,
     Offered,
     Person,
+    Place,
     Recipe,
     Refused,
     Service,
+    Source,
     State,
     StepHead,
     StopAsked,
@@ -160,6 +162,20 @@ class Desk(Catalogue):
     async def link(self, channel: str, incident: str, who: Person) -> None:
         """Tie a channel to an incident; its captures, past ones too, are told in the incident's note."""
         await self._journal.append(Linked(channel=channel, incident=incident, who=who, at=self._now()))
+
+    async def share(self, capture: Capture, incident: str, who: Person, place: Place) -> None:
+        """Tell *capture* in the note of *incident* too, which it does not belong to; again without harm."""
+        joined = Joined(
+            capture_id=capture.id,
+            targets=capture.targets,
+            who=who,
+            source=Source.SLACK,
+            at=self._now(),
+            place=place,
+            incident=incident,
+            key=f"send {capture.id} {incident}",
+        )
+        await self._journal.accept(joined)
 
     @property
     def underway(self) -> tuple[Underway, ...]:

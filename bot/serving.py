@@ -72,7 +72,9 @@ async def serve(
         open_log(as_json=not sys.stderr.isatty(), mask=bot.mask)
         client = await _slack_client(settings.slack, bot)
         pagerduty = PagerDutyClient(settings.pagerduty, bot.secrets) if settings.pagerduty else None
-        reporters: list[Reporter] = [SlackThread(client, began=now(), clock=asyncio.get_running_loop().time)]
+        reporters: list[Reporter] = [
+            SlackThread(client, began=now(), clock=asyncio.get_running_loop().time, pagerduty=pagerduty is not None)
+        ]
         if pagerduty:
             stack.push_async_callback(pagerduty.close)
             reporters.append(PagerDutyNote(pagerduty))

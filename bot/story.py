@@ -132,10 +132,14 @@ class Story:
         return (*kept, *(artifact for artifact in self.saved if artifact.key not in known))
 
     @property
+    def files(self) -> tuple[Artifact, ...]:
+        """Everything kept, and last the manifest."""
+        return (*self.artifacts, self.manifest) if self.manifest else self.artifacts
+
+    @property
     def away(self) -> tuple[Artifact, ...]:
         """What does not lie in the store yet, the manifest too."""
-        kept = (*self.artifacts, self.manifest) if self.manifest else self.artifacts
-        return tuple(artifact for artifact in kept if artifact.trouble)
+        return tuple(artifact for artifact in self.files if artifact.trouble)
 
     @property
     def away_words(self) -> str:

@@ -135,7 +135,7 @@ class Reception(Office):
         self.workspace = workspace
         self.ana, self.ben = workspace.add_user("ana"), workspace.add_user("ben")
         self.channel = workspace.add_channel("inc-1042")
-        self.clerk = Clerk(self.desk, journal, incidents=None, untold=dict, now=self.clock, reports=self.reports)
+        self.clerk = Clerk(self.desk, journal, incidents=incidents, untold=dict, now=self.clock, reports=self.reports)
 
     @property
     def roots(self) -> list[Message]:
@@ -226,7 +226,13 @@ def listeners(client: AsyncWebClient, here: Reception) -> list[Listener]:
         )
     notes = Notes(client, here.exchange, people, now=here.clock)
     here.clerk = Clerk(
-        here.desk, here.journal, incidents=None, untold=dict, now=here.clock, reports=here.reports, notes=notes
+        here.desk,
+        here.journal,
+        incidents=here.incidents,
+        untold=dict,
+        now=here.clock,
+        reports=here.reports,
+        notes=notes,
     )
     dialogs = Dialogs(client, here.desk, here.clerk, now=here.clock)
     return [
@@ -272,7 +278,8 @@ async def at_work(here: Reception) -> AsyncIterator[None]:
     workspace, journal = here.workspace, here.journal
     client = AsyncWebClient(token=workspace.bot_token, base_url=workspace.api_url, retry_handlers=[])
     # Its clock goes by fast enough for no edit to be held back.
-    reporter = SlackThread(client, began=here.clock(), clock=count(0.0, EDIT_PAUSE_S * 2).__next__)
+    clock = count(0.0, EDIT_PAUSE_S * 2).__next__
+    reporter = SlackThread(client, began=here.clock(), clock=clock, pagerduty=here.incidents is not None)
     reporter.pause_s = 0.0
     teller = Teller(journal, [reporter], now=here.clock)
     await teller.start()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bot.model import Accepted, Refused, State
+from bot.model import Accepted, Joined, NoteWritten, Refused, State, StepFinished
+from bot.reporters.pagerduty import PagerDutyNote
+from bot.reporters.telling import Teller
 from bot.slack.answers import Answer
 from bot.slack.presses import read
-from tests.fakes import Script
-from tests.reception import RECIPES, Reception, buttons, reception
+from tests.fakes import ANA, Script, an_artifact
+from tests.reception import RECIPES, WITHIN_S, Reception, buttons, reception
+from tests.test_notes import Written
 
 pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
 
@@ -53,14 +59,14 @@ async def test_a_suggestion_is_one_press_away() -> None:
     """It runs on the same target in the same channel, and both messages say who pressed."""
     async with reception(ps=LEADS) as here:
         first = await here.capture()
-        assert buttons(first) == ["Look into 812", "Run again"]
+        assert buttons(first) == ["Look into 812", "Run again", "Get files"]
 
         await here.press(first, "next-0", here.ben)
 
         second = await here.root(1, "complete", "asked by ben")
         first = await here.root(0, "➡️ ben: /capture threads app-1 pid=812")
         capture = (await here.of(second)).capture
-        assert buttons(first) == ["Run again"]
+        assert buttons(first) == ["Run again", "Get files"]
         assert (capture.recipe, capture.targets, capture.parameters["pid"]) == ("threads", ("app-1",), 812)
         assert capture.id in first.text
         assert "started" not in "".join(one.text for one in here.whispers(here.ana)[1:])
@@ -95,7 +101,7 @@ async def test_what_is_pressed_in_a_thread_stands_in_that_thread() -> None:
     async with reception(ps=Script(pieces=(rows,))) as here:
         first = await here.capture()
         (findings,) = await here.seen(lambda: here.replies(first))
-        assert len(buttons(first)) == 6
+        assert len(buttons(first)) == 7
         assert len(buttons(findings)) == 6
 
         await here.press(findings, "next-5", here.ben)
@@ -137,7 +143,7 @@ async def test_stop_needs_no_second_thought() -> None:
         await here.press(running, "stop", here.ben)
 
         ended = await here.root(0, "✋")
-        assert buttons(ended) == ["Run again"]
+        assert buttons(ended) == ["Run again", "Get files"]
         told = await here.of(ended)
         assert (told.state, told.stop_asked_by and told.stop_asked_by.name) == (State.STOPPED, "ben")
         late = await forge(here, "stop", told.capture.id)
@@ -148,7 +154,7 @@ async def test_run_again_takes_the_same_once() -> None:
     """Whoever wants it once more presses the newer one."""
     async with reception() as here:
         first = await here.capture("/capture threads app-1 pid=7")
-        again = first.blocks[-1]["elements"][-1]["value"]
+        again = first.blocks[-1]["elements"][0]["value"]
 
         await here.press(first, "again", here.ben)
         await here.root(1, "complete")
@@ -156,7 +162,117 @@ async def test_run_again_takes_the_same_once() -> None:
 
         assert "ben started that already" in said.text
         assert (await here.of(here.roots[1])).capture.parameters == {"pid": 7, "app": ""}
-        assert buttons(await here.root(0, "➡️ ben")) == []
+        assert buttons(await here.root(0, "➡️ ben")) == ["Get files"]
+
+
+# --- files, PagerDuty -------------------------------------------------------------------------
+
+
+async def test_files_are_listed_for_the_presser_alone() -> None:
+    """All of them, a page at a time; turning it replaces the page before."""
+    rows = b"".join(f"threads {pid}\n".encode() for pid in range(1, 7))
+    async with reception(ps=Script(pieces=(rows,))) as here:
+        first = await here.capture()
+
+        await here.press(first, "files", here.ben)
+
+        page = await here.whisper(here.ben, "📁 2 files of ")
+        assert "ps.txt (" in page.text
+        assert "manifest.json (" in page.text
+        assert not [one for one in here.whispers(here.ana) if "📁" in one.text]
+
+
+async def test_pages_of_files_are_turned_in_place() -> None:
+    """There is one message, however many files there are."""
+    async with reception() as here:
+        first = await here.capture()
+        told = await here.of(first)
+        (result,) = told.results
+        left = tuple(an_artifact(f"{told.capture.prefix}{n}-{'x' * 100}.txt") for n in range(40))
+        news = StepFinished(capture_id=told.capture.id, result=replace(result, files=left), at=here.clock())
+        await here.journal.append(news)
+        await here.press(first, "files", here.ana)
+        page = await here.whisper(here.ana, "page 1 of ")
+
+        await here.press(page, "files-1", here.ana)
+
+        turned = await here.whisper(here.ana, "page 2 of ")
+        assert (turned.ts, buttons(turned)) == (page.ts, ["Earlier files", "More files"])
+
+
+class OneIncident:
+    """PagerDuty knows one incident."""
+
+    id, number, title, status, service = "PABC123", 1042, "Checkout is slow", "triggered", "PSVC1"
+    html_url = "https://acme.pagerduty.com/incidents/PABC123"
+
+    async def incident(self, reference: str) -> OneIncident:
+        return self
+
+
+async def test_what_belongs_to_no_incident_says_how_to_link_its_channel() -> None:
+    """Then everything that was captured there is told in the note, and the button says so."""
+    async with reception(incidents=OneIncident()) as here, note_of(here) as notes:
+        first = await here.capture()
+        assert buttons(first) == ["Run again", "Get files", "Send to PagerDuty"]
+        await here.press(first, "send", here.ben)
+        assert "Type `/capture link INCIDENT`" in (await here.whisper(here.ben, "❌ This channel belongs to no")).text
+
+        await here.workspace.command(here.channel, here.ana, "/capture link PABC123")
+        await here.whisper(here.ana, "🔗")
+        await noted(here, "PABC123")
+        await here.press(first, "send", here.ben)
+
+        assert (
+            "stands in the note of PagerDuty incident PABC123 that ends with `capturebot / incident PABC123`"
+            in (await here.whisper(here.ben, "📝")).text
+        )
+        assert len(notes.notes) == 1
+
+
+async def test_what_belongs_to_another_incident_is_told_in_that_of_the_channel_too() -> None:
+    """Once, however often it is pressed; the story says who sent it there."""
+    async with reception(incidents=OneIncident()) as here, note_of(here) as notes:
+        await here.desk.link(here.channel, "POLD001", ANA)
+        first = await here.capture()
+        await noted(here, "POLD001")
+        await here.desk.link(here.channel, "PABC123", ANA)
+
+        await here.press(first, "send", here.ben)
+
+        said = await here.whisper(here.ben, "📝")
+        assert "will stand in the note of PagerDuty incident PABC123" in said.text
+        await noted(here, "PABC123")
+        again = await forge(here, "send", (await here.of(first)).capture.id)
+        assert (
+            "stands in the note of PagerDuty incident PABC123 that ends with `capturebot / incident PABC123`"
+            in again.text
+        )
+        assert len(notes.notes) == 2
+        assert len([event for event in await here.events() if isinstance(event, Joined)]) == 1
+
+
+@asynccontextmanager
+async def note_of(here: Reception) -> AsyncIterator[Written]:
+    """What PagerDuty's notes become."""
+    notes = Written()
+    reporter = PagerDutyNote(notes)
+    reporter.pause_s = 0.0
+    teller = Teller(here.journal, [reporter], now=here.clock)
+    await teller.start()
+    try:
+        yield notes
+    finally:
+        await teller.close()
+
+
+async def noted(here: Reception, incident: str) -> None:
+    """Return when the incident's note tells an end."""
+    async with asyncio.timeout(WITHIN_S):
+        while not [
+            event for event in await here.events() if isinstance(event, NoteWritten) and event.incident == incident
+        ]:
+            await here.journal.wait_beyond(here.journal.last, within_s=WITHIN_S)
 
 
 # --- forged and stale -------------------------------------------------------------------------
@@ -177,6 +293,11 @@ FORGED = [
     ("again", "zzzzzz"),
     ("again", "offer 1"),
     ("stop", "*"),
+    ("files", "{id} 1"),
+    ("files-0", "{id} -1"),
+    ("files", "zzzzzz"),
+    ("send", "{id}"),
+    ("send", "*"),
     ("agree", "{id}"),
     ("agree", "' OR 1=1 --"),
     ("choose-0", "{id} 0"),
@@ -204,7 +325,8 @@ async def test_a_button_of_another_channel_is_not_known() -> None:
         first = await here.capture()
         other = here.workspace.add_channel("payments")
 
-        for element, action in zip(first.blocks[1]["elements"], ("next-0", "again"), strict=True):
+        elements = [element for block in first.blocks[1:] for element in block["elements"]]
+        for element, action in zip([*elements, elements[-1]], ("next-0", "again", "files", "send"), strict=True):
             assert "not known here" in (await forge(here, action, element["value"], channel=other)).text
 
         assert await captures(here) == ["host"]
@@ -220,7 +342,7 @@ async def test_a_suggestion_is_checked_anew_when_it_is_pressed() -> None:
         said = await here.whisper(here.ben, "❌")
         assert said.text == "❌ There is no recipe `thread`. Did you mean `threads`?"
         assert [type(event) for event in await here.events()][-1] is Refused
-        assert buttons(here.roots[0]) == ["Look into 812", "Run again"]
+        assert buttons(here.roots[0]) == ["Look into 812", "Run again", "Get files"]
 
 
 # --- cost before the click --------------------------------------------------------------------
@@ -294,7 +416,7 @@ async def test_a_suggestion_that_hurts_is_offered_first() -> None:
 
         assert await here.whisper(here.ben, "ana started that already")
         assert await captures(here) == ["host", "core"]
-        assert buttons(await here.root(0, "➡️ ana")) == ["Run again"]
+        assert buttons(await here.root(0, "➡️ ana")) == ["Run again", "Get files"]
 
 
 async def test_what_the_target_cannot_afford_is_refused_with_the_numbers() -> None:

@@ -18,10 +18,11 @@ from jsonschema import Draft7Validator
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import DeliveryFailed
-from bot.model import Finding, Level, Offered, Outcome, Place, State, StepResult, Suggestion
+from bot.model import Artifact, Finding, Level, Offered, Outcome, Place, State, StepResult, Suggestion
 from bot.playground.workspace import App, Fault, Message, Workspace
 from bot.playground.workspace.blocks import check_blocks
 from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
+from bot.reporters.slack_files import files
 from bot.reporters.slack_message import Message as Shown
 from bot.reporters.slack_message import details, root, size
 from bot.reporters.suggestions import picks
@@ -167,7 +168,78 @@ def test_a_running_capture_can_be_stopped_and_an_ended_one_run_again() -> None:
     """And one that is being stopped needs no button for that."""
     stopping = replace(running(), stop_asked_by=ANA)
 
-    assert [labels(root(story)) for story in (running(), stopping, complete())] == [["Stop"], [], ["Run again"]]
+    assert [labels(root(story)) for story in (running(), stopping, complete())] == [
+        ["Stop"],
+        [],
+        ["Run again", "Get files"],
+    ]
+
+
+def test_what_can_be_done_at_the_end_stands_in_a_row_of_its_own() -> None:
+    """No row has more than five; files only where some were kept, PagerDuty only where it is set up."""
+    many = [leads(f"Look at {pid}", "threads", pid=pid) for pid in range(9)]
+    story = complete(a_result("ps", *many))
+    empty = replace(complete(), manifest=None)
+
+    rows = [block["elements"] for block in root(story, pagerduty=True).blocks[1:]]
+
+    assert [len(row) for row in rows] == [5, 3]
+    assert labels(root(story, pagerduty=True))[5:] == ["Run again", "Get files", "Send to PagerDuty"]
+    assert labels(root(empty)) == ["Run again"]
+    assert labels(root(running(a_result("ps", *many)), pagerduty=True))[0] == "Stop"
+    assert {element["value"] for element in rows[1]} == {story.capture.id}
+
+
+def in_browser(key: str, **changes: object) -> Artifact:
+    """A file with an address that a browser opens."""
+    return replace(an_artifact(key), url=f"https://files.example/{key}", **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def test_every_file_is_listed_with_what_to_know_of_it() -> None:
+    """As a link where there is one; what lies on the bot's own disk is said so."""
+    kept = [
+        in_browser("evidence/ps.txt"),
+        in_browser("evidence/core.zst", binary=True, cut=True),
+        replace(an_artifact("evidence/df.txt"), url="file:///spool/df.txt", trouble="The store is away."),
+        replace(an_artifact("evidence/ss.txt"), url="file:///kept/ss.txt"),
+    ]
+    (page,) = files(complete(*(a_result(f"s{n}", artifact=one) for n, one in enumerate(kept))))
+
+    assert page.text.splitlines() == [
+        "📁 5 files of abc234",
+        "• <https://files.example/evidence/ps.txt|ps.txt> (12 kB, aaaaaaaaaaaa)",
+        "• <https://files.example/evidence/core.zst|core.zst> (12 kB, aaaaaaaaaaaa, cut, not redacted: may hold secrets)",
+        "• df.txt (12 kB, aaaaaaaaaaaa), on capturebot's own disk until the store takes it: file:///spool/df.txt",
+        "• ss.txt (12 kB, aaaaaaaaaaaa), on capturebot's own disk: file:///kept/ss.txt",
+        "• manifest.json (900 B, aaaaaaaaaaaa): s3://bucket/evidence/manifest.json",
+    ]
+    assert labels(page) == []
+
+
+def test_many_files_are_paged_and_none_is_left_out() -> None:
+    """Of several targets each says whose it is."""
+    names = tuple(f"app-{n}" for n in range(1, 61))
+    results = [a_result("ps", target=name, artifact=in_browser(f"evidence/{name}/ps-{'x' * 60}.txt")) for name in names]
+    pages = files(replace(complete(*results), capture=a_capture(targets=names)))
+
+    listed = [line for page in pages for line in page.text.splitlines()[1:]]
+    assert [line.split(":")[0] for line in listed[:-1]] == [f"• {name}" for name in names]
+    assert "manifest.json" in listed[-1]
+    assert [labels(page) for page in pages[:2]] == [["More files"], ["Earlier files", "More files"]]
+    assert labels(pages[-1]) == ["Earlier files"]
+    assert pages[1].text.startswith(f"📁 61 files of abc234, page 2 of {len(pages)}")
+    assert [element["value"] for element in pages[1].blocks[1]["elements"]] == ["abc234 0", "abc234 2"]
+
+
+def test_a_line_with_many_long_addresses_is_not_lost() -> None:
+    """What has no room for its link is named without it."""
+    left = tuple(in_browser(f"evidence/{n}/{'x' * 400}/heap-{n}.hprof") for n in range(20))
+
+    messages = details(running(a_result("ps", files=left)))
+
+    assert "heap-0.hprof" in messages[0].text
+    assert "heap-19.hprof" in messages[0].text
+    assert len(messages[0].text) <= 3000
 
 
 def test_suggestions_come_worst_first_and_each_once() -> None:
@@ -179,8 +251,8 @@ def test_suggestions_come_worst_first_and_each_once() -> None:
     few = complete(a_result("df", mild), a_result("ps", leads("Look into 7", "threads", pid=7), twice))
     all_of_them = complete(a_result("ps", *many, mild))
 
-    assert labels(root(few)) == ["Look into 7", "Its files", "Run again"]
-    assert labels(root(all_of_them)) == [*(f"Look at {pid}" for pid in range(5)), "Run again"]
+    assert labels(root(few)) == ["Look into 7", "Its files", "Run again", "Get files"]
+    assert labels(root(all_of_them)) == [*(f"Look at {pid}" for pid in range(5)), "Run again", "Get files"]
     assert labels(details(all_of_them)[0])[5:] == ["Look at its files"]
     assert len(details(few)[0].blocks) == 1
 
@@ -190,7 +262,7 @@ def test_of_several_targets_a_button_says_which() -> None:
     capture = a_capture(targets=("app-1", "app-2"))
     story = replace(complete(a_result("ps", leads("Look into 7", "threads", pid=7), target="app-2")), capture=capture)
 
-    assert labels(root(story)) == ["app-2: Look into 7", "Run again"]
+    assert labels(root(story)) == ["app-2: Look into 7", "Run again", "Get files"]
     assert picks(story)[0].command == "threads app-2 pid=7"
 
 

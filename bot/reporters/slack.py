@@ -56,13 +56,19 @@ def message_of(memory: Memory, channel: str) -> str:
 
 
 class SlackThread:
-    """Tells each capture in every channel that is to have it. *began* is when this process started."""
+    """Tells each capture in every channel that is to have it. *began* is when this process started.
+
+    With *pagerduty* it can be sent there from each.
+    """
 
     name = "slack"
     pause_s = 0.2
 
-    def __init__(self, client: AsyncWebClient, *, began: datetime, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: AsyncWebClient, *, began: datetime, clock: Callable[[], float], pagerduty: bool = False
+    ) -> None:
         self._client = client
+        self._pagerduty = pagerduty
         self._began = began
         self._clock = clock
         self._known: dict[tuple[str, str], _Known] = {}  # by capture and channel
@@ -117,7 +123,8 @@ class SlackThread:
 
     async def _tell(self, story: Story, place: Place, known: _Known) -> list[float]:
         important = story.headline != known.headline or story.state.ended
-        pieces = [("root", root(story)), *((f"reply-{n}", reply) for n, reply in enumerate(details(story)))]
+        first = root(story, pagerduty=self._pagerduty)
+        pieces = [("root", first), *((f"reply-{n}", reply) for n, reply in enumerate(details(story)))]
         held_back: list[float] = []
         for piece, message in pieces:
             if known.ts.get("root") == "":

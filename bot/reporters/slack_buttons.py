@@ -13,6 +13,7 @@ from bot.reporters.suggestions import Pick, again_key, picks
 from bot.story import Story
 
 STOP, AGAIN, NEXT = "stop", "again", "next"  # action ids; Slack wants each once in a block, so NEXT is numbered
+FILES, SEND = "files", "send"  # FILES is numbered under a page of them
 
 ROOT_AT_MOST = 5  # suggestions under the message in the channel
 THREAD_AT_MOST = 10  # in the thread, as buttons; more become a menu
@@ -22,15 +23,26 @@ LABEL_CHARS = 75  # Slack's limit, for a button's text, an option's and what a s
 Block = dict[str, Any]
 
 
-def under_root(story: Story) -> list[Block]:
-    """Stop while it runs and nobody asked for that; what to run next; Run again at the end."""
-    elements = [_next(story, n, pick) for n, pick in enumerate(picks(story)[:ROOT_AT_MOST])]
+def under_root(story: Story, *, pagerduty: bool) -> list[Block]:
+    """Stop while it runs and nobody asked for that; what to run next; at the end a row of its own for what is left to do.
+
+    With *pagerduty* there is a note that it can be sent to.
+    """
+    suggested = actions([_next(story, n, pick) for n, pick in enumerate(picks(story)[:ROOT_AT_MOST])])
+    if story.state.ended:
+        return [*suggested, *actions(_at_end(story, pagerduty=pagerduty))]
+    stop = [] if story.stop_asked_by else [button(STOP, "Stop", story.capture.id, style="danger")]
+    return [*actions(stop), *suggested]
+
+
+def _at_end(story: Story, *, pagerduty: bool) -> list[dict[str, Any]]:
     capture_id = story.capture.id
-    if story.state.ended and again_key(capture_id) not in {event.key for event in story.followed}:
-        elements.append(button(AGAIN, "Run again", capture_id))
-    elif not story.state.ended and not story.stop_asked_by:
-        elements.insert(0, button(STOP, "Stop", capture_id, style="danger"))
-    return actions(elements)
+    again = again_key(capture_id) not in {event.key for event in story.followed}
+    return [
+        *([button(AGAIN, "Run again", capture_id)] if again else []),
+        *([button(FILES, "Get files", capture_id)] if story.files else []),
+        *([button(SEND, "Send to PagerDuty", capture_id)] if pagerduty else []),
+    ]
 
 
 def in_thread(story: Story) -> list[Block]:

@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Any
 
 from bot.model import Artifact
-from bot.reporters.slack_message import Line, Message, Span, compose, line_text, size
+from bot.reporters.slack_message import Line, Message, Span, compose, line_text, link, size
 from bot.story import Story
 
 BLOCKS_AT_MOST = 45  # of one message; Slack takes 50
@@ -85,11 +85,14 @@ def _files(story: Story) -> list[Line]:
 def _listed(artifacts: Sequence[Artifact]) -> list[Span]:
     spans: list[Span] = []
     for artifact in artifacts:
-        url = artifact.url if artifact.url.startswith(("http://", "https://")) else None
-        facts = [size(artifact.size_bytes), artifact.sha256[:CHECKSUM_CHARS], artifact.caution]
-        spans += [Span(" · "), Span(artifact.key.rsplit("/", 1)[-1], url=url)]
-        spans.append(Span(f" ({', '.join(filter(None, facts))})"))
+        spans += [Span(" · "), Span(artifact.key.rsplit("/", 1)[-1], url=link(artifact)), Span(f" ({facts(artifact)})")]
     return spans[1:]
+
+
+def facts(artifact: Artifact) -> str:
+    """How large a file is, how its checksum begins, and what to know before it is opened."""
+    said = [size(artifact.size_bytes), artifact.sha256[:CHECKSUM_CHARS], artifact.caution]
+    return ", ".join(filter(None, said))
 
 
 def _chars(lines: Sequence[Line]) -> int:

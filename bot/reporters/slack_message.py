@@ -21,6 +21,7 @@ TEXT_CHARS = 3000  # of one message; Slack refuses an edit over 4,000 and escape
 LINE_CHARS = 600  # escapes count here too
 SPOKEN_AT_MOST = 3  # suggestions that the text of a message spells out
 JOINED_AT_MOST = 5  # who asked for the same
+URLS_CHARS = 2000  # of all links in one line, as a page must hold it; what has no room is named without its link
 FOLLOWED_AT_MOST = 5  # captures that its buttons started, in one message
 REPLIES_AT_MOST = 20  # in one thread; what is beyond is in the manifest
 
@@ -46,8 +47,8 @@ class Message:
     blocks: Sequence[dict[str, Any]]
 
 
-def root(story: Story) -> Message:
-    """The message in the channel: the culprit first, then how far the capture is."""
+def root(story: Story, *, pagerduty: bool = False) -> Message:
+    """The message in the channel: the culprit first, then how far the capture is; for *pagerduty* see `under_root`."""
     lines = [(Span(f"{_icon(story)} {story.headline}", bold=True),), _standing(story)]
     if story.capture.cost:
         lines.append((Span(f"⚖️ Agreed to: {story.capture.cost}"),))
@@ -73,7 +74,7 @@ def root(story: Story) -> Message:
         (Span(f"➡️ {event.who.name}: "), Span(event.what, code=True), Span(" · "), Span(event.by, code=True))
         for event in story.followed[-FOLLOWED_AT_MOST:]
     ]
-    return compose(lines, blocks=slack_buttons.under_root(story), spoken=_spoken(story))
+    return compose(lines, blocks=slack_buttons.under_root(story, pagerduty=pagerduty), spoken=_spoken(story))
 
 
 def _spoken(story: Story) -> list[Line]:
@@ -90,11 +91,11 @@ def _spoken(story: Story) -> list[Line]:
 def details(story: Story) -> list[Message]:
     """The replies in the thread, in order; earlier ones keep their place as the story goes on."""
     lines = [*_findings(story), *_files(story), *_end(story)]
-    pages = _pages(lines)
+    found = pages(lines)
     spans = [[(Span(line, bold=not n),) for n, line in enumerate(each)] for each in compared.in_full(story)]
-    more = [page for each in spans for page in _pages(each)][:REPLIES_AT_MOST]
-    pages = [*pages[: REPLIES_AT_MOST - len(more)], *more]
-    return [compose(page, blocks=() if n else slack_buttons.in_thread(story)) for n, page in enumerate(pages)]
+    more = [page for each in spans for page in pages(each)][:REPLIES_AT_MOST]
+    found = [*found[: REPLIES_AT_MOST - len(more)], *more]
+    return [compose(page, blocks=() if n else slack_buttons.in_thread(story)) for n, page in enumerate(found)]
 
 
 def _standing(story: Story) -> Line:
@@ -177,9 +178,7 @@ def _end(story: Story) -> list[Line]:
 def _file(artifact: Artifact) -> Span:
     name = artifact.key.rsplit("/", 1)[-1]
     label = f"{name} ({', '.join(word for word in (size(artifact.size_bytes), artifact.caution) if word)})"
-    if artifact.url.startswith(("http://", "https://")):
-        return Span(label, url=artifact.url)
-    return Span(f"{label} {artifact.url}")
+    return Span(label, url=url) if (url := link(artifact)) else Span(f"{label} {artifact.url}")
 
 
 def _icon(story: Story) -> str:
@@ -194,6 +193,12 @@ def _targets(names: Sequence[str]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def link(artifact: Artifact) -> str | None:
+    """Its address, where that opens in a browser and is not too long for a link."""
+    opens = artifact.url.startswith(("http://", "https://")) and len(artifact.url) <= URLS_CHARS
+    return artifact.url if opens else None
 
 
 def size(size_bytes: int) -> str:
@@ -253,33 +258,39 @@ def _element(span: Span) -> dict[str, Any]:
 
 
 def _shorten(line: Line) -> Line:
-    room, kept = LINE_CHARS, []
+    room, urls_room, kept = LINE_CHARS, URLS_CHARS, []
     for span in line:
-        text = "".join(c if c.isprintable() or c == "\n" else " " for c in span.text)
+        text = "".join(c if c.isprintable() or c == "\n" else " " for c in span.text[: LINE_CHARS + 1])
+        urls_room -= len(span.url or "")
+        url = span.url if urls_room >= 0 else None
         if len(escape(text)) > room:
-            kept.append(Span(_cut(text, room - 1) + "…", span.bold, span.code, span.url))
+            kept.append(Span(_cut(text, room - 1) + "…", span.bold, span.code, url))
             break
-        kept.append(Span(text, span.bold, span.code, span.url))
+        kept.append(Span(text, span.bold, span.code, url))
         room -= len(escape(text))
     return tuple(kept)
 
 
 def _cut(text: str, room: int) -> str:
     """As much of *text* as *room* characters hold once it is escaped."""
-    kept = text[: max(room, 0)]
-    while kept and len(escape(kept)) > room:
-        kept = kept[:-1]
-    return kept
+    kept = []
+    for char in text:
+        room -= len(escape(char))
+        if room < 0:
+            break
+        kept.append(char)
+    return "".join(kept)
 
 
-def _pages(lines: Sequence[Line]) -> list[list[Line]]:
-    pages: list[list[Line]] = []
+def pages(lines: Sequence[Line], *, chars: int = TEXT_CHARS) -> list[list[Line]]:
+    """All *lines*, shortened, as many to a page as *chars* of text hold; none that is blank."""
+    found: list[list[Line]] = []
     room = 0
     for line in map(_shorten, lines):
         length = len(line_text(line)) + 1
-        if length > room or not pages:
-            pages.append([])
-            room = TEXT_CHARS
-        pages[-1].append(line)
+        if length > room or not found:
+            found.append([])
+            room = chars
+        found[-1].append(line)
         room -= length
-    return [page for page in pages if any(span.text.strip() for line in page for span in line)]
+    return [page for page in found if any(span.text.strip() for line in page for span in line)]

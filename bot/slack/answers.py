@@ -24,6 +24,7 @@ from bot.model import (
 )
 from bot.offers import command
 from bot.reporters import compared as lines_of
+from bot.reporters.pagerduty import marker
 from bot.reporters.slack_buttons import Block
 from bot.reporters.slack_message import escape, size
 from bot.scheduling import Planned
@@ -32,6 +33,7 @@ from bot.story import Story
 TARGETS_LISTED = 60
 DIFFERENCES_SHOWN = 15
 BASELINES_SHOWN = 10
+HEADLINE_CHARS = 300  # of each capture in `status`; Slack cuts an answer at 40,000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,18 @@ def linked(incident: str, title: str) -> str:
         f"🔗 This channel now belongs to PagerDuty incident {escape(incident)}"
         f"{': ' + escape(title) if title else ''}. Its captures are told in the incident's note."
     )
+
+
+def sent(told: Story, incident: str, *, url: str, new: bool) -> str:
+    """Where a capture is told in PagerDuty, and how that note is known among others; *new*: it is from now on."""
+    name = f"PagerDuty incident {escape(incident)}"
+    where = f"<{url}|{name}>" if url.startswith(("http://", "https://")) else name
+    note = f"in the note of {where} that ends with `{escape(marker(incident))}`"
+    if told.note_trouble and not new:
+        return f"📝 `{told.capture.id}` belongs {note}, which could not be written: {escape(told.note_trouble)}"
+    if new or not told.note_id:
+        return f"📝 `{told.capture.id}` will stand {note}, in a few seconds."
+    return f"📝 `{told.capture.id}` stands {note}, and is kept current there."
 
 
 def help_all(recipes: Mapping[str, Recipe], services: Mapping[str, Service]) -> str:
@@ -244,7 +258,7 @@ def status(stories: Sequence[Story], *, untold: Mapping[str, str], baselines: Se
         lines.append(
             f"{story.state.icon} `{capture.id}` {escape(capture.recipe)} on {escape(', '.join(capture.targets[:3]))}, "
             f"{_date(capture.at)}: "
-            f"{escape(story.headline)}"
+            f"{escape(words.clean(story.headline, HEADLINE_CHARS))}"
         )
     lines += [_planned(one) for one in baselines[:BASELINES_SHOWN]]
     lines += [f"📮 Not told yet ({escape(what)}): {escape(reason)}" for what, reason in untold.items()]

@@ -18,6 +18,7 @@ from bot.offers import command
 from bot.recipes import nearest
 from bot.reporters import slack_buttons
 from bot.reporters.slack import SlackThread, message_of
+from bot.reporters.slack_files import files
 from bot.reporters.suggestions import again_key, find
 from bot.reporting import Reports
 from bot.scheduling import Planned
@@ -211,6 +212,11 @@ class Clerk:
                 return await self._stop(press)
             case slack_buttons.AGAIN | slack_buttons.NEXT:
                 return await self._take(await self._suggested(press), say)
+            case slack_buttons.FILES:
+                await say(await self._files(press))
+                return None
+            case slack_buttons.SEND:
+                return await self._send(press)
             case offers.AGREE | offers.DECLINE | offers.CHOOSE:
                 return await self._decide(press, say)
             case _:
@@ -223,6 +229,35 @@ class Clerk:
         if told.stop_asked_by:
             return answers.stopping(told.capture)
         return answers.stopping(await self._desk.stop(told.capture.id, press.who))
+
+    async def _files(self, press: Press) -> Answer:
+        """A page of the files; the first one stands by itself, the others in place of the one before."""
+        told = await self._story(press)
+        pages = files(told)
+        _, _, page = press.value.partition(" ")
+        if not told.state.ended or (page or "0") not in map(str, range(len(pages))):
+            raise _unknown()
+        shown = pages[int(page or "0")]
+        return Answer(text=shown.text, blocks=tuple(shown.blocks), instead=bool(page))
+
+    async def _send(self, press: Press) -> str:
+        """The note tells it already where it belongs to an incident; else it is told in that of the channel's."""
+        told = await self._story(press)
+        if self._incidents is None:
+            raise _no_pagerduty()
+        belongs = await self._journal.incidents_of(told.capture.id)
+        here = await self._journal.incident_of(press.place.channel)
+        if here and here not in belongs:
+            await self._desk.share(told.capture, here, press.who, press.place)
+        elif not belongs:
+            raise UserError(
+                "This channel belongs to no incident, so there is no note to send it to.",
+                cure="Type `/capture link INCIDENT`: everything that was captured here is then told in its note.",
+            )
+        incident = here or min(belongs)
+        standing = await self._journal.standing(incident)
+        url = standing.last.url if standing else ""
+        return answers.sent(told, incident, url=url, new=incident not in belongs)
 
     async def _suggested(self, press: Press) -> Trigger:
         """What is to be run again, or next."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ START = "home_capture"  # the button's action id
 SECTION_CHARS = 3000  # Slack's limit
 SECTIONS_AT_MOST = 25  # of each part; three parts and their headers stay within Slack's 100 blocks
 LINE_CHARS = 1000
+PART_BYTES = 75_000  # of each part, as it is sent; Slack refuses views over 250,000
 
 log = structlog.get_logger()
 
@@ -98,8 +100,14 @@ def _home(blocks: list[Block]) -> Block:
 
 
 def _part(title: str, text: str) -> list[Block]:
-    sections = [{"type": "section", "text": {"type": "mrkdwn", "text": one}} for one in _pages(text.splitlines())]
-    return [{"type": "header", "text": plain(title)}, *sections[:SECTIONS_AT_MOST]]
+    blocks: list[Block] = [{"type": "header", "text": plain(title)}]
+    room = PART_BYTES
+    for one in _pages(text.splitlines())[:SECTIONS_AT_MOST]:
+        room -= len(json.dumps(one))
+        if room < 0:
+            break
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": one}})
+    return blocks
 
 
 def _pages(lines: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from bot.model import Accepted
 from tests.fakes import Script
 from tests.live.test_workspace_page import ARGS, CHROMIUM, PHONE, overflow, type_line
 from tests.reception import Reception, reception
+from tests.test_rooms import Incident, Incidents
 
 pytestmark = pytest.mark.live
 
@@ -70,6 +71,20 @@ async def test_one_of_many_is_chosen_in_the_thread() -> None:
         assert await overflow(page) == []
         await page.get_by_role("button", name="Close the thread").click()
         await expect(page.get_by_text("➡️ ana: /capture threads app-1 pid=15")).to_be_visible()
+
+
+async def test_the_files_are_one_press_away() -> None:
+    """For whoever pressed; every button at the end has room on a phone."""
+    incidents = Incidents(Incident())
+    async with reception(ps=Script(pieces=(b"threads 812\n",)), incidents=incidents) as here, phone(here) as page:
+        await type_line(page, "/capture host app-1")
+
+        await page.get_by_role("button", name="Get files").click()
+
+        answer = page.get_by_role("article").filter(has_text="Only visible to you").filter(has_text="2 files of")
+        await expect(answer.get_by_text("manifest.json")).to_be_visible()
+        await expect(page.get_by_role("button", name="Send to PagerDuty")).to_be_visible()
+        await expect(page.get_by_role("button", name="Run again")).to_be_visible()
 
 
 async def test_stop_is_one_press() -> None:

@@ -80,7 +80,7 @@ function reactions(message) {
 function thread(message, page) {
   if (!message.reply_count) return null;
   const open = () => page.openThread(message.channel, message.ts);
-  return el("button", { type: "button", class: "replies", click: open }, el("span", { class: "icon bubble" }), plural(message.reply_count, "reply", "replies"), el("span", { class: "faint" }, " last ", time(message.latest_reply)));
+  return el("button", { type: "button", class: "replies", click: open }, el("span", { class: "icon bubble" }), plural(message.reply_count, "reply", "replies"), el("span", { class: "faint" }, " · last ", time(message.latest_reply)));
 }
 
 function menu(message, page, inThread) {
