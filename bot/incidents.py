@@ -14,7 +14,9 @@ from bot.errors import UserError
 from bot.joining import Taken
 from bot.journal import Journal
 from bot.model import Call, Event, Heard, Person, Place, Service, Source, Trigger
+from bot.model.incidents import ASKED
 
+AGAIN = frozenset({"incident.reopened", ASKED})  # each of them starts the set anew
 STALE_S = 30 * 60.0  # what was paged for so long ago is not evidence of its beginning any more
 
 log = structlog.get_logger()
@@ -98,7 +100,7 @@ class Pages:
 
     async def hear(self, event: Event) -> None:
         """Act on a call that was heard; again without harm. Raises JournalError."""
-        if not isinstance(event, Heard) or not event.call.opens:
+        if not isinstance(event, Heard) or not event.call.starts:
             return
         call = event.call
         service = self._services.get(call.service)
@@ -108,7 +110,7 @@ class Pages:
             log.info("an incident starts nothing", incident=call.incident, service=service.name, reason=why)
         else:
             who = Person(id="pagerduty", name=f"PagerDuty incident {call.number or call.incident}")
-            key = first_key(call.incident, service, again=call.id if call.what == "incident.reopened" else "")
+            key = first_key(call.incident, service, again=call.id if call.what in AGAIN else "")
             triggers = self._first_sets.triggers(
                 service, who=who, source=Source.PAGERDUTY, key=key, incident=call.incident
             )

@@ -164,6 +164,7 @@ async def test_an_incident_starts_its_services_first_set(journal: Journal) -> No
 
 FIRST = [event(), event("acknowledged", minutes=1), event("resolved", minutes=20)]
 AGAIN = event("reopened", minutes=30)
+PRESSED = event("custom", minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,7 @@ AGAIN = event("reopened", minutes=30)
         pytest.param([FIRST[2], FIRST[1], FIRST[0]], 0, id="everything in the wrong order"),
         pytest.param([FIRST[0], FIRST[2], AGAIN], 2, id="reopened"),
         pytest.param([AGAIN, FIRST[2], FIRST[0]], 1, id="what opened it first comes last"),
+        pytest.param([PRESSED, PRESSED], 1, id="a button that an operator added to PagerDuty, delivered twice"),
         pytest.param([event(minutes=-5)], 1, id="late by five minutes"),
         pytest.param([event(minutes=-31)], 0, id="later than half an hour"),
         pytest.param([FIRST[1], event("annotated"), event("escalated")], 0, id="nothing that opens it"),

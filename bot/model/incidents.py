@@ -8,6 +8,7 @@ from typing import Literal
 
 RESOLVED = "resolved"
 OPENING = frozenset({"incident.triggered", "incident.reopened", "incident.service_updated"})
+ASKED = "incident.custom"  # support.pagerduty.com, "Custom Incident Actions": a button that an operator added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,11 @@ class Call:
     def opens(self) -> bool:
         """From now on the service in it has a trouble that it did not have before."""
         return self.what in OPENING
+
+    @property
+    def starts(self) -> bool:
+        """The service's first set is wanted: its incident was opened, or somebody pressed a button for it in PagerDuty."""
+        return self.opens or self.what == ASKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
