@@ -54,6 +54,8 @@ async def started(
         stdin=stdin,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
+        # Who runs the tests in the background has them ignore Ctrl-C, and they would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
