@@ -25,8 +25,8 @@ run: $(INSTALLED) $(if $(SCENE),system-scenes,system-run) ## the playground: a l
 test: $(INSTALLED) system-test ## all tests, those on real servers included
 	@sh .ci/tests $(BIN)/pytest $(ARGS)
 
-test-fast: $(INSTALLED) ## the tests that need no server
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not live" --ignore=tests/live $(ARGS)
+test-fast: $(INSTALLED) ## the tests that need no server and no patience
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not live and not thorough" --ignore=tests/live $(ARGS)
 
 check: $(INSTALLED) ## style, types, recipes, Dockerfile
 	@$(BIN)/ruff format --check --quiet . || { echo "Run '$(BIN)/ruff format .'"; exit 1; }

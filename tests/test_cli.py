@@ -19,7 +19,7 @@ from bot.oneshot import run_once
 from bot.playground.pagerduty import PagerDutyStandIn
 from bot.settings import PagerDuty, Settings
 
-pytestmark = pytest.mark.usefixtures("own_log")
+pytestmark = [pytest.mark.usefixtures("own_log"), pytest.mark.thorough]
 
 SECRET = "K7#plainly-visible-Zq"
 INCIDENT = "PORDERS1042"

@@ -14,6 +14,8 @@ from bot.insights.figures import figures
 from bot.model import Finding, Level
 from bot.outliers import outliers
 
+pytestmark = pytest.mark.thorough
+
 RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*/*.txt"))
 AT = "2026-11-23T00:40:{:02d}.000000+00:00"
 

@@ -36,6 +36,8 @@ from bot.stores.intake import once
 from tests.fakes import ANA, AT, a_capture
 from tests.office import Office, office
 
+pytestmark = pytest.mark.thorough
+
 ORDERS = Service(name="orders", pagerduty="PSVC1", targets=("app-1", "app-2"))
 EARLIER = AT - timedelta(hours=6)
 

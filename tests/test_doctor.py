@@ -19,7 +19,7 @@ from bot.playground.workspace import App, Fault, Workspace
 from bot.settings import S3, PagerDuty, Settings, Slack
 from tests.faults import refusing_url
 
-pytestmark = pytest.mark.usefixtures("own_log")
+pytestmark = [pytest.mark.usefixtures("own_log"), pytest.mark.thorough]
 
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 

@@ -17,6 +17,8 @@ from bot.insights.java.waits import place_of
 from bot.insights.java.watch import pool_of
 from bot.model import Finding, Level
 
+pytestmark = pytest.mark.thorough
+
 RECORDINGS = sorted((Path(__file__).parent / "recordings" / "java-threads").glob("*.txt"))
 AT = datetime(2026, 11, 22, 21, 0, tzinfo=UTC)
 BOUNDED = settings(max_examples=60, deadline=None)  # a busy machine is no finding

@@ -19,6 +19,8 @@ from bot.slack.clerk import Clerk
 from tests.fakes import ANA, Script, a_recipe, a_trigger
 from tests.office import Office, office
 
+pytestmark = pytest.mark.thorough
+
 BEN = Person(id="U2", name="ben")
 THERE = Place(channel="C2", channel_name="inc-1043")
 COOLDOWN_S = 120.0

@@ -16,6 +16,8 @@ from bot.transports.execution import Patience
 from bot.transports.local import LocalTransport
 from tests.steps import a_run, a_script, a_step, first_line, gone, keep, keep_rest, start
 
+pytestmark = pytest.mark.thorough
+
 HERE = Target(name="here", local=True)
 # What an argument or an environment variable can hold: no NUL, nothing that UTF-8 cannot say.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)

@@ -16,6 +16,8 @@ from bot.insights.logslines import Grade, Record, cause_of, records
 from bot.insights.logsrates import Covered, Span, change_of
 from bot.insights.logsshapes import groups_of, shape_of, spoken
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 11, 23, 0, 40, tzinfo=UTC)
 BOUNDED = settings(max_examples=50, deadline=None)
 FAST_S = 2.0  # for a whole reading; it takes a quarter of a second where nothing else runs

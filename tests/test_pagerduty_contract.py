@@ -30,6 +30,8 @@ from bot.pagerduty.subscriptions import Subscriptions
 from bot.playground.pagerduty import Call, Fault, PagerDutyStandIn
 from bot.settings import PagerDuty
 
+pytestmark = pytest.mark.thorough
+
 SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", Path(__file__).parents[2] / "shared" / "reference" / "schemas"))
 DESCRIPTION = SCHEMAS / "pagerduty-rest.openapi.json"
 HERE = "urn:pagerduty"

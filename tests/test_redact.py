@@ -22,6 +22,8 @@ from bot.redact.patterns import Rule
 from bot.redact.stream import BLOCK_BYTES, WINDOW_BYTES
 from tests.secrets_corpus import corpus
 
+pytestmark = pytest.mark.thorough
+
 SMALL = {"block_bytes": 2048, "window_bytes": 1024}
 KNOWN = [b"hunter2secret", b"p@ss, w;rd&x=1", b"abcabcabc", b"first line of a key\nsecond line of a key\n"]
 FINDER = Finder(literals(KNOWN))

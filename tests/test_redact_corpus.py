@@ -12,6 +12,8 @@ from bot.redact.finder import Finder
 from bot.redact.stream import BLOCK_BYTES, RedactionStream
 from tests.secrets_corpus import Planted, corpus
 
+pytestmark = pytest.mark.thorough
+
 PLANTED = list(corpus())
 FORMATS = [(name, list(plantings)) for name, plantings in groupby(PLANTED, key=lambda planted: planted.format)]
 FINDER = Finder([])

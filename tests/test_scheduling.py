@@ -24,6 +24,8 @@ from bot.tables import goods
 from tests.fakes import AT, Script, a_trigger
 from tests.office import Office, office
 
+pytestmark = pytest.mark.thorough
+
 INSIGHTS = {step.insight for recipe in load_folder(builtin_folder()).values() for step in recipe.steps if step.insight}
 HOURLY = Baseline(recipe="host", targets=("app-1", "app-2"), every_s=3600.0)
 SLOT = Slot(due=AT, recipe="host", target="app-1", keep=2)

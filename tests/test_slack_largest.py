@@ -46,6 +46,8 @@ from bot.story import Story
 from tests.fakes import AT, a_capture, a_recipe, a_trigger, an_artifact
 from tests.test_slack_index import slacks_types
 
+pytestmark = pytest.mark.thorough
+
 NAME_CHARS = 200
 FINDINGS = 50
 NAMES = tuple(f"{n}-" + "t" * (63 - len(f"{n}-")) for n in range(60))  # of targets: no configuration has longer ones

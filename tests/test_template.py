@@ -11,6 +11,8 @@ import yaml
 
 from bot.cli import main
 
+pytestmark = pytest.mark.thorough
+
 Type = Callable[..., tuple[int, str, str]]
 
 

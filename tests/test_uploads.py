@@ -18,6 +18,8 @@ from bot.stores.intake import Intake
 from bot.stores.uploads import IN_FLIGHT, LONGEST_BYTES, PART_BYTES, PARTS, Uploader, part_bytes
 from tests.fakes3 import BUCKET, FakeS3, nothing, refused
 
+pytestmark = pytest.mark.thorough
+
 MIB = 1024 * 1024
 FIVE_MIB = bytes(range(256)) * (5 * MIB // 256)
 

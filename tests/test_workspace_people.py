@@ -17,6 +17,8 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.playground.workspace import App, Command, Limits, NotPossible, Shortcut, Workspace
 
+pytestmark = pytest.mark.thorough
+
 ACK_S = 0.3  # instead of Slack's three seconds, so that a missing ack does not hold the test up
 APP = App(
     scopes=App().scopes | {"channels:history", "groups:history"},
