@@ -14,24 +14,21 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
-from bot.assembly import assemble, now
 from bot.insights import Insight, Reading, sections
 from bot.insights.pyprofile import profile
 from bot.insights.python import threads
-from bot.model import Event, Level, Person, Script, Source, State, Target, Trigger
+from bot.model import Level, Script, State, Target
 from bot.recipes import builtin_folder, load_folder
-from bot.settings import load
-from bot.story import Story, story
+from bot.story import Story
 from bot.transports.local import ENVIRONMENT, LocalTransport
 from tests.live.python_programs import BLOCKED_LOOP, BURNING, DEADLOCKED, IDLE, LOCKED
+from tests.live.taking import take
 from tests.steps import a_step, gone, keep, keep_rest, start, until
 
 pytestmark = pytest.mark.live
 
 RECIPES = load_folder(builtin_folder())
-SOMEBODY = Person(id="U1", name="ana")
 READY_S = 15.0
 SCRATCH = "capturebot-python.*"
 PYTHON = os.path.realpath(sys.executable)  # so that no launcher stands in between
@@ -100,26 +97,7 @@ async def settled(pid: int) -> None:
 
 async def capture(folder: Path, recipe: str, **parameters: str | int) -> Story:
     """The whole story of one capture of this machine, as the product makes it."""
-    config = folder / "capturebot.yml"
-    config.write_text(yaml.safe_dump({"folder": "artifacts", "targets": {"here": {"local": True}}}))
-    settings = replace(load(config), journal="sqlite://")  # in memory, which a file cannot ask for
-    events: list[Event] = []
-    async with assemble(settings, environ={}, base=folder) as bot:
-        bot.journal.listeners.append(events.append)
-        trigger = Trigger(
-            recipe=recipe,
-            targets=("here",),
-            parameters={name: str(value) for name, value in parameters.items()},
-            who=SOMEBODY,
-            source=Source.TERMINAL,
-            at=now(),
-        )
-        accepted = await bot.desk.accept(trigger)
-        assert accepted is not None
-        await bot.desk.wait_for(accepted.id)
-    told = story(events)
-    assert told is not None
-    return told
+    return (await take(folder, recipe, **parameters)).story
 
 
 def says(told: Story, line: str) -> None:

@@ -17,8 +17,8 @@ import pytest
 from bot.errors import StepFailed, UserError
 from bot.model import Log, Outcome, SecretRef, Ssh, Target
 from bot.playground.sshd import PrivateSshd, private_sshd
-from bot.transports import STOP_TIMEOUT_S
-from bot.transports.execution import Patience
+from bot.transports import STOP_TIMEOUT_S, Execution
+from bot.transports.execution import Patience, ShellExecution
 from bot.transports.pipe import BUFFER_BYTES, STDERR_BYTES
 from bot.transports.ssh import SshTransport
 from bot.transports.sshpool import WINDOW_BYTES, SshPool
@@ -235,10 +235,16 @@ async def test_children_do_not_outlive_the_step_that_started_them(host: Bench) -
     assert await gone(int(kept.output))
 
 
+def holds_back(execution: Execution) -> bool:
+    """The buffers on this side are full, and the host was told so."""
+    assert isinstance(execution, ShellExecution)
+    return execution._pipe.is_paused
+
+
 async def test_a_step_that_nobody_reads_holds_little_memory_and_can_be_stopped(host: Bench) -> None:
     """An endless line fills the buffers and then waits on the host."""
     execution = await start(host.ssh, host.target, a_run("cat", "/dev/zero", timeout_s=60))
-    await asyncio.sleep(0.5)  # enough for hundreds of megabytes
+    assert await until(lambda: holds_back(execution))
 
     proof = await execution.stop()
     kept = await keep(execution)
@@ -299,7 +305,7 @@ async def test_a_connection_that_breaks_is_lost_not_done(host: Bench) -> None:
 async def test_a_transfer_that_breaks_keeps_what_came(host: Bench) -> None:
     """Also what had arrived but was not read yet."""
     execution = await start(host.ssh, host.target, a_run("cat", "/dev/zero", timeout_s=60))
-    await asyncio.sleep(0.3)  # until the buffers are full
+    assert await until(lambda: holds_back(execution))
 
     for server in reversed(sessions(host.server)):
         server.kill()
