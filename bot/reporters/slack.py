@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -22,6 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.errors import DeliveryFailed
 from bot.model import Capture, Place
 from bot.reporters import Delivery, Memory
+from bot.reporters.slack_marks import find_marked, mark
 from bot.reporters.slack_message import Message, details, root
 from bot.story import Story
 
@@ -31,9 +32,6 @@ EDITS_IN_STORE = 12  # that a quiet while leaves for a burst
 EDITS_FOR_NEWS = 6  # of those, kept back from edits that only show progress
 PROGRESS_PAUSE_S = 3.0  # how long a mere progress edit is held back when edits are short
 KNOWN_AT_MOST = 1000  # threads
-SEARCH_PAGES = 5  # of 100 messages each, when looking for a mark
-CLOCKS_APART_S = 60  # by which this machine's clock may differ from Slack's
-MARK = "capturebot"
 
 GONE = {"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed", "is_inactive"}
 OUTSIDE = {"not_in_channel", "channel_not_found"}
@@ -171,7 +169,7 @@ class SlackThread:
             "text": message.text,
             "blocks": message.blocks,
             "thread_ts": thread_ts,
-            "metadata": {"event_type": MARK, "event_payload": {"capture": capture.id, "piece": piece}},
+            "metadata": mark(piece, capture=capture.id),
             "unfurl_links": False,
             "unfurl_media": False,
         }
@@ -196,30 +194,13 @@ class SlackThread:
 
     async def _look_for_marks(self, capture: Capture, place: Place, known: _Known) -> None:
         """Find messages that were posted without being remembered, where the bot may read the channel."""
-        oldest = str((capture.at - timedelta(seconds=CLOCKS_APART_S)).timestamp())
-        where = {"channel": place.channel, "include_all_metadata": True, "limit": 100, "oldest": oldest}
-        try:
-            if "root" not in known.ts and place.thread_ts is None:
-                await self._search(self._client.conversations_history, where, capture, known)
-            if parent := place.thread_ts or known.ts.get("root"):
-                await self._search(self._client.conversations_replies, {**where, "ts": parent}, capture, known)
-        except SlackApiError as error:
-            if error.response.status_code == 429 or error.response.status_code >= 500:
-                raise
+        if "root" not in known.ts and place.thread_ts is None:
+            found = await find_marked(self._client, place.channel, since=capture.at, capture=capture.id)
+            known.ts = found | known.ts
+        if parent := place.thread_ts or known.ts.get("root"):
+            found = await find_marked(self._client, place.channel, since=capture.at, thread=parent, capture=capture.id)
+            known.ts = found | known.ts
         known.unsure = False
-
-    async def _search(self, method: Any, arguments: dict[str, Any], capture: Capture, known: _Known) -> None:
-        cursor = ""
-        for _ in range(SEARCH_PAGES):
-            answer = await method(**arguments, cursor=cursor)
-            for message in answer.get("messages", []):
-                mark = message.get("metadata") or {}
-                payload = mark.get("event_payload") or {}
-                if mark.get("event_type") == MARK and payload.get("capture") == capture.id:
-                    known.ts.setdefault(str(payload.get("piece")), str(message["ts"]))
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
-            if not cursor:
-                return
 
 
 def failure(error: SlackApiError) -> DeliveryFailed:

@@ -9,8 +9,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import structlog
@@ -20,10 +19,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.errors import DeliveryFailed
 from bot.model import Room
 from bot.reporters import Memory
-from bot.reporters.slack import CLOCKS_APART_S, GONE, MARK, failure
+from bot.reporters.slack import GONE, failure
+from bot.reporters.slack_marks import find_marked, mark
 from bot.reporters.slack_message import Message
 
-SEARCH_PAGES = 5  # of 100 messages each, when looking for a mark
 AGAIN_S = 5.0  # after an answer that never came
 
 log = structlog.get_logger()
@@ -89,7 +88,7 @@ class Board:
             thread_ts=room.place.thread_ts,
             text=message.text,
             blocks=message.blocks,
-            metadata={"event_type": MARK, "event_payload": {"room": room.id, "piece": piece}},
+            metadata=mark(piece, room=room.id),
             unfurl_links=False,
             unfurl_media=False,
         )
@@ -117,29 +116,9 @@ class Board:
 
     async def _look_for_marks(self, room: Room, shown: Posted) -> None:
         """Find messages that were posted without being remembered, where the bot may read the channel."""
-        oldest = str((room.at - timedelta(seconds=CLOCKS_APART_S)).timestamp())
-        where: dict[str, Any] = {"channel": room.place.channel, "include_all_metadata": True, "limit": 100}
-        try:
-            if room.place.thread_ts:
-                await self._search(
-                    self._client.conversations_replies, {**where, "ts": room.place.thread_ts}, room, shown
-                )
-            else:
-                await self._search(self._client.conversations_history, {**where, "oldest": oldest}, room, shown)
-        except SlackApiError as error:
-            if error.response.status_code == 429 or error.response.status_code >= 500:
-                raise
+        place = room.place
+        found = await find_marked(
+            self._client, place.channel, since=room.at, thread=place.thread_ts or "", room=room.id
+        )
+        shown.ts = found | shown.ts
         shown.unsure = False
-
-    async def _search(self, method: Any, arguments: dict[str, Any], room: Room, shown: Posted) -> None:
-        cursor = ""
-        for _ in range(SEARCH_PAGES):
-            answer = await method(**arguments, cursor=cursor)
-            for message in answer.get("messages", []):
-                mark = message.get("metadata") or {}
-                payload = mark.get("event_payload") or {}
-                if mark.get("event_type") == MARK and payload.get("room") == room.id:
-                    shown.ts.setdefault(str(payload.get("piece")), str(message["ts"]))
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
-            if not cursor:
-                return
