@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from bot.check import check
 from bot.model import Recipe
 from bot.recipes import builtin_folder, load_all
 
-GUIDE = Path(__file__).parent.parent / "captures" / "README.md"
+README = Path(__file__).parent.parent / "README.md"
+GUIDE = README.parent / "captures" / "README.md"
 INSIGHTS = frozenset(entry.name for entry in entry_points(group="capturebot.insights"))
 _BLOCK = re.compile(r"^```(\w+)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -40,6 +42,19 @@ def test_every_example_is_right(tmp_path: Path) -> None:
     write_examples(tmp_path)
 
     assert check(tmp_path / "capturebot.yml", insights=INSIGHTS) == []
+
+
+def test_the_readmes_configuration_is_right(tmp_path: Path) -> None:
+    """As it stands there, and with what the step about PagerDuty's calls adds."""
+    (block,) = re.findall(
+        r"^   ```yaml\n   # capturebot.yml\n(.*?)^   ```$", README.read_text(), re.MULTILINE | re.DOTALL
+    )
+    text = textwrap.dedent(block)
+    path = tmp_path / "capturebot.yml"
+    for shown in (text, text.replace("from: oncall", "webhook_secrets: [file:/etc/capturebot/webhooks], from: oncall")):
+        path.write_text(shown)
+
+        assert check(path, insights=INSIGHTS) == []
 
 
 def test_what_the_guide_says_of_using_others_is_so(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _head(icon: str, room: Room) -> Line:
 
 
 def _service(told: Announcement, service: Service) -> list[Line]:
-    about = f": {service.about}" if service.about else ""
+    about = f": {service.about}" if service.about.casefold() not in {"", service.name.casefold()} else ""
     lines: list[Line] = [
         (Span("Service "), Span(service.name, bold=True), Span(f"{about} · {_listed(service.targets)}"))
     ]
