@@ -14,6 +14,8 @@ import structlog
 from sqlalchemy import make_url
 
 from bot.alive import SignOfLife
+from bot.baselines.schedule import Schedule
+from bot.baselines.surplus import Surplus
 from bot.desk import Desk
 from bot.errors import JournalError, SecretMissing
 from bot.insights.mysql.query import insight_of
@@ -23,15 +25,13 @@ from bot.metrics import Metrics
 from bot.model import Capture, SecretRef
 from bot.plugins import load_insights, load_recipes, make_transports
 from bot.redact import Redactor
-from bot.reporting import Reports
+from bot.report.writing import Reports
 from bot.runner import Runner
-from bot.scheduling import Schedule
 from bot.secrets import Resolver, Secrets
 from bot.settings import Settings
 from bot.stores import Store
 from bot.stores.folder import FolderStore
 from bot.stores.spare import SpareStore
-from bot.surplus import Surplus
 from bot.tasks import Tasks
 from bot.transports import Transport
 from bot.transports.sshpool import SshPool

@@ -16,9 +16,9 @@ from types import MappingProxyType
 import structlog
 
 from bot.catalogue import Catalogue
-from bot.comparisons import Comparisons
+from bot.comparing.captures import Comparisons
+from bot.comparing.good import Goods
 from bot.errors import JournalError, UserError
-from bot.goods import Goods
 from bot.joining import Joining, Taken
 from bot.journal import Journal
 from bot.measuring import Measurer
@@ -331,7 +331,7 @@ class Desk(Catalogue):
             async with self._places:
                 self._underway[capture.id] = Underway(capture=capture, waiting=False)
                 await self._runner.run(job)
-        except Exception as error:
+        except Exception as error:  # a bug must not leave its thread waiting for ever
             error_id = secrets.token_hex(4)
             log.exception("capture broke", error_id=error_id, capture=capture.id)
             reason = f"Something broke on capturebot's side ({type(error).__name__})."

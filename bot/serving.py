@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -70,70 +70,86 @@ async def serve(
     async with AsyncExitStack() as stack:
         bot = await stack.enter_async_context(assemble(settings, environ=environ, base=base))
         open_log(as_json=not sys.stderr.isatty(), mask=bot.mask)
-        client = await _slack_client(settings.slack, bot)
-        pagerduty = PagerDutyClient(settings.pagerduty, bot.secrets) if settings.pagerduty else None
-        reporters: list[Reporter] = [
-            SlackThread(client, began=now(), clock=asyncio.get_running_loop().time, pagerduty=pagerduty is not None)
-        ]
-        if pagerduty:
-            stack.push_async_callback(pagerduty.close)
-            reporters.append(PagerDutyNote(pagerduty))
-        teller = Teller(bot.journal, reporters, is_gone=bot.is_gone)
-        stack.push_async_callback(teller.close)
-        tasks = background()
-        stack.push_async_callback(tasks.cancel, CANCEL_S)
-        keeper, channels = _keeper(stack, client, bot, pagerduty)
-        rooms = Rooms(bot.journal, keeper, now=now, is_gone=bot.is_gone)
-        stack.push_async_callback(rooms.close)
-        exchange, people = _exchange(client, bot, pagerduty), People(client)
-        notes = Notes(client, exchange, people, now=now)
-        clerk = Clerk(
-            bot.desk,
-            bot.journal,
-            incidents=pagerduty,
-            untold=lambda: {**teller.untold(), **rooms.untold()},
-            now=now,
-            notes=notes,
-            planned=bot.schedule.planned,
-            reports=bot.reports,
-        )
-        with _in_words(settings.slack):
-            app = await make_app(
-                client,
-                clerk,
-                *_listeners(client, bot, clerk, people),
-                notes.listen,
-                channels.listen,
-                Choices(keeper, clerk).listen,
-            )
-        sockets = Sockets(app, await bot.secrets.resolve(settings.slack.app_token), count=settings.slack.connections)
-        stack.push_async_callback(sockets.close)
-        followers = _followers(bot, exchange)
+        service = await _make(stack, settings.slack, bot)
         following = background()
         stack.push_async_callback(following.cancel, CANCEL_S)
-        for follower in followers:
+        for follower in service.followers:
             await follower.remember()
-        await _open_web(stack, settings, bot, sockets)
-        await _bury_the_dead(bot, tasks)
-        await teller.start()
-        await rooms.start()
-        for follower in followers:
-            following.start(follower.follow(), name=f"follow {follower.name}")
-        tasks.start(bot.desk.keep_watch(is_gone=bot.is_gone), name="desk watch")
-        tasks.start(bot.schedule.keep(), name="schedule")
-        with _in_words(settings.slack):
-            await sockets.open()
-        tasks.start(sockets.watch(), name="socket watch")
-        _favour_the_loop()
+        await _open_web(stack, settings, bot, service.sockets)
+        await _begin(settings.slack, bot, service, following)
         log.info("serving", recipes=len(bot.desk.recipes), targets=len(settings.targets))
         await stopped.wait()
         log.info("draining", captures=len(bot.desk.underway))
         await following.cancel(CANCEL_S)  # what is heard from now on, the next start acts on
-        await sockets.close()
+        await service.sockets.close()
         await bot.desk.drain()
-        if not await teller.settle(SETTLE_S):
-            log.warning("not everything is told; the next start tells it", untold=teller.untold())
+        if not await service.teller.settle(SETTLE_S):
+            log.warning("not everything is told; the next start tells it", untold=service.teller.untold())
     return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    """What has a life of its own while the bot serves."""
+
+    teller: Teller
+    rooms: Rooms
+    sockets: Sockets
+    followers: list[Follower]
+    tasks: Tasks
+
+
+async def _make(stack: AsyncExitStack, slack: Slack, bot: Bot) -> _Service:
+    """Put everything together; *stack* ends it, the last first. Raises UserError when Slack does not let it in."""
+    client = await _slack_client(slack, bot)
+    pagerduty = PagerDutyClient(bot.settings.pagerduty, bot.secrets) if bot.settings.pagerduty else None
+    reporters: list[Reporter] = [
+        SlackThread(client, began=now(), clock=asyncio.get_running_loop().time, pagerduty=pagerduty is not None)
+    ]
+    if pagerduty:
+        stack.push_async_callback(pagerduty.close)
+        reporters.append(PagerDutyNote(pagerduty))
+    teller = Teller(bot.journal, reporters, is_gone=bot.is_gone)
+    stack.push_async_callback(teller.close)
+    tasks = background()
+    stack.push_async_callback(tasks.cancel, CANCEL_S)
+    keeper, channels = _keeper(stack, client, bot, pagerduty)
+    rooms = Rooms(bot.journal, keeper, now=now, is_gone=bot.is_gone)
+    stack.push_async_callback(rooms.close)
+    exchange, people = _exchange(client, bot, pagerduty), People(client)
+    notes = Notes(client, exchange, people, now=now)
+    clerk = Clerk(
+        bot.desk,
+        bot.journal,
+        incidents=pagerduty,
+        untold=lambda: {**teller.untold(), **rooms.untold()},
+        now=now,
+        notes=notes,
+        planned=bot.schedule.planned,
+        reports=bot.reports,
+    )
+    listeners = [*_listeners(client, bot, clerk, people), notes.listen, channels.listen, Choices(keeper, clerk).listen]
+    with _in_words(slack):
+        app = await make_app(client, clerk, *listeners)
+    sockets = Sockets(app, await bot.secrets.resolve(slack.app_token), count=slack.connections)
+    stack.push_async_callback(sockets.close)
+    return _Service(teller=teller, rooms=rooms, sockets=sockets, followers=_followers(bot, exchange), tasks=tasks)
+
+
+async def _begin(slack: Slack, bot: Bot, service: _Service, following: Tasks) -> None:
+    """Tell what is untold, and then let people in. Raises UserError when Slack does not."""
+    tasks = service.tasks
+    await _bury_the_dead(bot, tasks)
+    await service.teller.start()
+    await service.rooms.start()
+    for follower in service.followers:
+        following.start(follower.follow(), name=f"follow {follower.name}")
+    tasks.start(bot.desk.keep_watch(is_gone=bot.is_gone), name="desk watch")
+    tasks.start(bot.schedule.keep(), name="schedule")
+    with _in_words(slack):
+        await service.sockets.open()
+    tasks.start(service.sockets.watch(), name="socket watch")
+    _favour_the_loop()
 
 
 async def _bury_the_dead(bot: Bot, tasks: Tasks) -> None:

@@ -32,10 +32,10 @@ from bot.model import Script as ScriptAction
 from bot.notes import Exchange
 from bot.playground.workspace import App, Message, Workspace
 from bot.playground.workspace import Limits as SlackLimits
+from bot.report.writing import Reports
 from bot.reporters.pagerduty import Notes as WrittenNotes
 from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
 from bot.reporters.telling import Teller
-from bot.reporting import Reports
 from bot.settings import Limits
 from bot.slack.app import Listener, make_app
 from bot.slack.board import Board

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.comparing import IN_ALL, PER_STEP, Kept, compare, differences, summary
+from bot.comparing.outliers import outliers
 from bot.insights.figures import figures
 from bot.model import Finding, Level
-from bot.outliers import outliers
 
 pytestmark = pytest.mark.thorough
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from bot.comparing import IN_ALL
-from bot.comparisons import READ_BYTES
+from bot.comparing.captures import READ_BYTES
+from bot.comparing.good import SETTLED
 from bot.errors import UserError
-from bot.goods import SETTLED
 from bot.journal import Journal
 from bot.model import (
     Accepted,

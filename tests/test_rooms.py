@@ -11,8 +11,8 @@ import pytest
 from bot.errors import DeliveryFailed, UserError
 from bot.model import Accepted, Call, Heard, Met, Place, Service
 from bot.playground.workspace import Fault, Message
+from bot.report.writing import Reports
 from bot.reporters.pagerduty import render
-from bot.reporting import Reports
 from tests.fakes import ANA, Script
 from tests.reception import Reception, buttons, reception
 

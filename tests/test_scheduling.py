@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from bot.baselines.schedule import Schedule, Slot, due, next_slot
+from bot.baselines.surplus import Surplus
 from bot.check import check
 from bot.journal import Journal
+from bot.journal.tables import goods
 from bot.model import Accepted, Baseline, Call, Heard, Service, Source
 from bot.recipes import builtin_folder, load_folder
-from bot.scheduling import Schedule, Slot, due, next_slot
 from bot.settings import load
 from bot.slack import answers
-from bot.surplus import Surplus
-from bot.tables import goods
 from tests.fakes import AT, Script, a_trigger
 from tests.office import Office, office
 

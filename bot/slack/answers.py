@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bot.baselines.schedule import Planned
 from bot.command import USAGE
 from bot.errors import UserError
 from bot.insights import words
@@ -27,9 +28,9 @@ from bot.reporters import compared as lines_of
 from bot.reporters.pagerduty import marker
 from bot.reporters.slack_buttons import Block
 from bot.reporters.slack_message import escape, size
-from bot.scheduling import Planned
 from bot.story import Story
 
+FIRST_LOOK = "triage"
 TARGETS_LISTED = 60
 DIFFERENCES_SHOWN = 15
 BASELINES_SHOWN = 10
@@ -151,7 +152,7 @@ def help_all(recipes: Mapping[str, Recipe], services: Mapping[str, Service]) -> 
     """How `/capture` is used."""
     lines = [
         f"*Keep the evidence before it is restarted away*: {USAGE}",
-        *(f"• `{recipe.name}` — {escape(recipe.title)}" for recipe in recipes.values()),
+        *(f"• `{recipe.name}` — {escape(recipe.title)}" for recipe in _cheap_first(recipes)),
         *(["`/capture SERVICE` what runs at once when it has an incident:"] if services else []),
         *_services(services),
         "",
@@ -216,12 +217,17 @@ def _parameter(parameter: Parameter) -> str:
 def listing(recipes: Mapping[str, Recipe], targets: Mapping[str, Target], services: Mapping[str, Service]) -> str:
     """All recipes with the targets that each fits, and all services with what each runs at once."""
     lines = []
-    for recipe in recipes.values():
+    for recipe in _cheap_first(recipes):
         fitting = [target.name for target in targets.values() if recipe.wants in target.kinds]
         lines.append(f"• `{recipe.name}` — {escape(recipe.title)} · {_names(fitting)}")
     if services:
         lines += ["*Services*", *_services(services)]
     return "\n".join(lines) or "No recipe is set up."
+
+
+def _cheap_first(recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """What a tired person should read first: the first look, then what costs nothing to ask for, then the rest."""
+    return sorted(recipes.values(), key=lambda recipe: (recipe.asks_first, recipe.name != FIRST_LOOK, recipe.name))
 
 
 def _names(names: Sequence[str]) -> str:

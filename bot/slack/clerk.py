@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from bot.baselines.schedule import Planned
 from bot.command import Ask, Compare, Help, Link, List, MarkGood, Note, Report, Status, Stop, Take, parse
 from bot.desk import Desk
 from bot.errors import DeliveryFailed, JournalError, StoreError, UserError
@@ -16,12 +17,11 @@ from bot.journal import Journal
 from bot.model import Accepted, Capture, Joined, Offered, Person, Place, Service, Source, Trigger
 from bot.offers import command
 from bot.recipes import nearest
+from bot.report.writing import Reports
 from bot.reporters import slack_buttons
 from bot.reporters.slack import SlackThread, message_of
 from bot.reporters.slack_files import files
 from bot.reporters.suggestions import again_key, find
-from bot.reporting import Reports
-from bot.scheduling import Planned
 from bot.slack import answers, offers
 from bot.slack.answers import Answer
 from bot.slack.presses import Press

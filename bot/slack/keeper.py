@@ -20,9 +20,9 @@ from bot.errors import DeliveryFailed, UserError
 from bot.incidents import STALE_S, FirstSets, first_key
 from bot.journal import Journal
 from bot.model import Accepted, Capture, Joined, Person, Room, Service, Settled, Source, Trigger, room_id
+from bot.report.writing import stories_of
 from bot.reporters.slack_announcement import Announcement, Choice, announce
 from bot.reporters.slack_index import index
-from bot.reporting import stories_of
 from bot.slack.board import Board, Posted
 from bot.slack.lookout import Lookout
 from bot.slack.presses import Press

@@ -10,10 +10,10 @@ from sqlalchemy import desc, select
 
 from bot.errors import StoreError
 from bot.journal import Journal
+from bot.journal.tables import captures, scheduled
 from bot.model import Discarded, Source
 from bot.stores import Store
 from bot.story import Story, story
-from bot.tables import captures, scheduled
 
 AT_ONCE = 5  # captures that are discarded in one go
 

@@ -9,12 +9,12 @@ from datetime import datetime
 import structlog
 
 from bot.comparing import Kept, compare, summary
+from bot.comparing.good import Good, Goods
+from bot.comparing.outliers import FEWEST, outliers
 from bot.errors import StoreError, UserError
-from bot.goods import Good, Goods
 from bot.insights import words
 from bot.journal import Journal
 from bot.model import Compared, Difference, Event, Finished, Source, State, StepResult, compared_key
-from bot.outliers import FEWEST, outliers
 from bot.stores import Store
 from bot.story import Story, story
 

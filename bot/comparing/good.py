@@ -13,9 +13,9 @@ from sqlalchemy import Row, desc, select
 from bot.errors import UserError
 from bot.insights import words
 from bot.journal import Journal
+from bot.journal.tables import captures, events, goods, incidents
 from bot.model import RESOLVED, Accepted, Capture, Heard, MarkedGood, Person, Service, Source, asked_of, good_key
 from bot.story import Story
-from bot.tables import captures, events, goods, incidents
 
 SETTLED = timedelta(minutes=15)  # an incident may begin so long before anybody hears of it
 OPEN_AT_MOST = timedelta(days=14)  # an incident of which nothing was heard for so long is taken for over

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import structlog
 
+from bot.baselines.surplus import Surplus
+from bot.comparing.good import Good
 from bot.desk import Desk
 from bot.errors import JournalError, UserError
-from bot.goods import Good
 from bot.model import Baseline, Person, Source, Trigger
-from bot.surplus import Surplus
 
 LOOK_S = 5.0  # between two looks at the clock
 LATE_S = 60.0  # what is due for longer is not made up for

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, exists, func, literal, or_, outerjoin, select
 
-from bot.tables import captures, events, joins, links, owners, rooms
+from bot.journal.tables import captures, events, joins, links, owners, rooms
 
 ROOMS_KEPT_UP = 500  # the newest
 FRESH_CAPTURES = 50  # looked through for one that does what is asked for

@@ -34,21 +34,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from bot import belonging
 from bot.errors import JournalError
-from bot.model import (
-    Accepted,
-    Capture,
-    Event,
-    Finished,
-    Heard,
-    Room,
-    Standing,
-    State,
-    capture_of,
-    key_of,
-)
-from bot.tables import (
+from bot.journal import belonging
+from bot.journal.tables import (
     beat,
     captures,
     derive,
@@ -63,6 +51,18 @@ from bot.tables import (
     rooms,
     scheduled,
     tables,
+)
+from bot.model import (
+    Accepted,
+    Capture,
+    Event,
+    Finished,
+    Heard,
+    Room,
+    Standing,
+    State,
+    capture_of,
+    key_of,
 )
 from bot.tasks import Tasks
 
@@ -210,7 +210,7 @@ class Journal:
         return None if body is None else _event_json.validate_json(body)
 
     async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """What *query* finds, for rooms that have tables of their own in `bot.tables`."""
+        """What *query* finds, for rooms that have tables of their own in `bot.journal.tables`."""
         return await self._do(lambda connection: connection.execute(query).all())
 
     async def recent(self, *, channel: str | None = None, most: int = RECENT_CAPTURES) -> list[str]:
