@@ -43,6 +43,9 @@ def profile(reading: Reading) -> Iterator[Finding]:
     looked = seconds * rate
     if lead is None:
         yield from _idle(parts, part)
+        if part.facts.get("by") == "looking" and unseen:
+            text = f"Nothing ran at any of the looks, and functions could not be told: {unseen.split('; ')[0]}"
+            yield Finding(level=Level.WARN, text=words.clean(text, TEXT_CHARS), weight=0.2)
     elif part.facts.get("by") == "looking":
         yield _looked(lead, min(lead.count / looked, 1.0), unseen.split("; ")[0])
     else:

@@ -201,7 +201,8 @@ async def test_a_stubborn_step_is_killed(host: Bench) -> None:
 
     proof = await execution.stop()
 
-    assert proof.endswith(" gone after KILL")
+    # On a busy host its own `timeout` may send the KILL first, while we still wait for what TERM does.
+    assert proof.endswith((" gone after KILL", " gone after TERM"))
     assert not lives(pid)
     assert monotonic() - begun < STOP_TIMEOUT_S
 
