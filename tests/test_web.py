@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
 
 import aiohttp
 import pytest
@@ -11,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bot.errors import UserError
 from bot.web import BODY_BYTES, Web
+from bot.web.limits import CLIENTS_KNOWN, Connections, Rate
+from tests.faults import until
 
 
 class Mood:
@@ -103,3 +108,84 @@ async def test_an_address_may_be_of_version_six() -> None:
 
         assert await answer.text() == "ok\n"
     await web.close()
+
+
+async def test_whoever_asks_too_often_is_told_when_to_come_again() -> None:
+    """With 429, which PagerDuty takes for "later". Each path counts by itself, so that health is answered all the same."""
+    hour = Clock()
+    web = Web("127.0.0.1:0", ready=Mood(), registry=CollectorRegistry(), rate=Rate(hour, at_once=3, per_s=0.5))
+    await web.open()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{web.port}") as client:
+        answers = [await client.get("/metrics") for _ in range(4)]
+        health = await client.get("/healthz")
+        hour.now += 2
+        later = await client.get("/metrics")
+
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].headers["Retry-After"] == "2"
+    assert (health.status, later.status) == (200, 200)
+    await web.close()
+
+
+def test_the_rate_forgets_who_was_heard_of_least_lately() -> None:
+    """However many addresses there are, what is remembered of them is bounded; whoever comes again stays known."""
+    rate = Rate(Clock(), at_once=2, per_s=1)
+    rate.wait_s("ana")
+    for number in range(CLIENTS_KNOWN - 1):
+        rate.wait_s(f"10.0.0.{number}")
+    rate.wait_s("ana")
+    rate.wait_s("one more")
+
+    assert rate.wait_s("ana") == 1.0
+    assert rate.wait_s("10.0.0.0") == 0.0
+
+
+async def test_a_client_that_drips_its_request_is_hung_up_on() -> None:
+    """It holds a place for a bounded time only, and others are served meanwhile."""
+    web = Web(
+        "127.0.0.1:0",
+        ready=Mood(),
+        registry=CollectorRegistry(),
+        connections=partial(Connections, life_s=0.2, at_once=2),
+    )
+    await web.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{web.port}") as client:
+        served = await client.get("/healthz")
+
+    assert served.status == 200
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):  # or an end, by what the system had read of it
+            assert await reader.read() == b""
+    writer.close()
+    await web.close()
+
+
+async def test_more_connections_than_there_are_places_are_closed_and_the_places_come_back() -> None:
+    """Nobody who reaches the port can hold every file descriptor of the bot."""
+    made: list[Connections] = []
+
+    def at_most_one(make: Callable[[], asyncio.Protocol]) -> Connections:
+        made.append(Connections(make, at_once=1))
+        return made[0]
+
+    web = Web("127.0.0.1:0", ready=Mood(), registry=CollectorRegistry(), connections=at_most_one)
+    await web.open()
+    _, first = await asyncio.open_connection("127.0.0.1", web.port)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{web.port}") as client:
+        with pytest.raises(aiohttp.ClientError):
+            await client.get("/healthz")
+        first.transport.abort()
+        await until(lambda: made[0].open == 0)
+        assert (await client.get("/healthz")).status == 200
+    await web.close()
+
+
+class Clock:
+    """Seconds, as a test wants them."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
