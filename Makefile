@@ -14,7 +14,7 @@ SCENE_PROGRAMS := $(RUN_PROGRAMS) bpftrace:bpftrace curl:curl gcc:gcc gdb:gdb ja
 	node:nodejs perf:linux-perf tcpdump:tcpdump
 TEST_PROGRAMS := $(SCENE_PROGRAMS) chromium:chromium sudo:sudo
 
-.PHONY: help run test test-fast check scenes bench lock image clean system-run system-scenes system-test
+.PHONY: help run test test-fast check scenes bench audit lock image clean system-run system-scenes system-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ scenes: $(INSTALLED) system-scenes ## break real things and see whether the firs
 
 bench: $(INSTALLED) system-run ## speed and memory, as ratios against named peers in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+audit: $(INSTALLED) ## known vulnerabilities among the pinned dependencies
+	@sh .ci/audit $(BIN)/pip-audit requirements.lock requirements-dev.lock
 
 lock: $(INSTALLED) ## pin every dependency again, with hashes
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
