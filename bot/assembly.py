@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import getpass
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,14 +20,18 @@ from bot.desk import Desk
 from bot.errors import JournalError, SecretMissing
 from bot.insights.mysql.query import insight_of
 from bot.journal import Journal
+from bot.logs import keep_variables_out
 from bot.measuring import Measurer
 from bot.metrics import Metrics
-from bot.model import Capture, SecretRef
+from bot.model import Person
+from bot.permission import Permission
 from bot.plugins import load_insights, load_recipes, make_transports
-from bot.redact import Redactor
+from bot.redact import Mask, Redactor
+from bot.references import references_in
 from bot.report.writing import Reports
 from bot.runner import Runner
-from bot.secrets import Resolver, Secrets
+from bot.secrets import Renewing, Resolver, Secrets
+from bot.secrets.vault import VaultSecrets
 from bot.settings import Settings
 from bot.stores import Store
 from bot.stores.folder import FolderStore
@@ -58,7 +62,7 @@ class Bot:
     metrics: Metrics
     reports: Reports
     is_gone: Callable[[str], bool]  # of an owner's name in the journal: its process is dead
-    mask: Callable[[str], str]  # takes known secrets out of a line of the log
+    mask: Mask  # takes secrets out of a line of the log, and out of what people say
 
 
 def background() -> Tasks:
@@ -74,7 +78,23 @@ def beside_journal(settings: Settings, ending: str) -> Path | None:
     return Path(f"{journal.database}.{ending}")
 
 
-async def open_store(settings: Settings, secrets: Resolver) -> Store:
+@asynccontextmanager
+async def open_secrets(settings: Settings, *, environ: Mapping[str, str], base: Path) -> AsyncIterator[Secrets]:
+    """Secrets of this machine and of the stores that the settings name, which are closed at the end."""
+    secrets = Secrets(environ, base=base)
+    if settings.vault:
+        secrets.join("vault", VaultSecrets(settings.vault, secrets))
+    if settings.awssm:
+        from bot.secrets.aws import AwsProvider  # its SDK takes as long to import as most of the rest together
+
+        secrets.join("awssm", AwsProvider(settings.awssm, secrets))
+    try:
+        yield secrets
+    finally:
+        await secrets.close()
+
+
+async def open_store(settings: Settings, secrets: Renewing) -> Store:
     """The store that the settings name. Raises SecretMissing.
 
     What S3 refuses is kept beside the journal where that is a file; elsewhere there is no place for it.
@@ -90,7 +110,7 @@ async def open_store(settings: Settings, secrets: Resolver) -> Store:
 
 
 @asynccontextmanager
-async def open_transports(secrets: Resolver) -> AsyncIterator[dict[str, Transport]]:
+async def open_transports(secrets: Renewing) -> AsyncIterator[dict[str, Transport]]:
     """Every transport, on one pool of SSH connections; all are closed at the end."""
     async with AsyncExitStack() as stack:
         pool = SshPool(secrets)
@@ -107,10 +127,11 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
 
     Raises ConfigError, SecretMissing or JournalError when it cannot be.
     """
+    keep_variables_out()
     recipes = load_recipes(settings)
-    secrets = Secrets(environ, base=base)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        secrets = await stack.enter_async_context(open_secrets(settings, environ=environ, base=base))
         try:
             alive = SignOfLife(beside_journal(settings, "alive"))
         except OSError as error:
@@ -120,8 +141,9 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
         stack.callback(alive.close)
         journal = await Journal.open(settings.journal, owner=alive.name)
         stack.push_async_callback(journal.close)
-        salt = await journal.salt()
-        await _learn(settings, secrets)
+        redactor = Redactor(secrets.known, salt=await journal.salt(), redaction=settings.redaction)
+        mask = redactor.text
+        await learn(settings, secrets)
         store = await open_store(settings, secrets)
         stack.push_async_callback(store.close)
         transports = await stack.enter_async_context(open_transports(secrets))
@@ -130,7 +152,7 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
             transports=transports,
             store=store,
             insights={**load_insights(), **{query.insight: insight_of(query) for query in settings.queries}},
-            redactor=_redactors(secrets, salt),
+            redactor=lambda capture: redactor.within(capture.incident or capture.id),
             emit=journal.append,
             limits=settings.limits,
             now=now,
@@ -140,15 +162,16 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
             targets=settings.targets,
             journal=journal,
             runner=runner,
-            measurer=Measurer(transports=transports, redactor=Redactor(secrets.known, salt=salt), now=now),
+            measurer=Measurer(transports=transports, redactor=redactor, emit=journal.append, now=now),
             store=store,
             limits=settings.limits,
             prefix=settings.s3.prefix if settings.s3 else "",
             now=now,
+            permission=Permission(settings.policy, settings.targets, journal, now=now),
             services=settings.services,
+            budgets=settings.budgets,
             bring_home=store.bring_home if isinstance(store, SpareStore) else None,
         )
-        mask = Redactor(secrets.known, salt=salt).text
         yield Bot(
             settings=settings,
             secrets=secrets,
@@ -164,31 +187,17 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
         )
 
 
-async def _learn(settings: Settings, secrets: Resolver) -> None:
+def whoever_runs_this() -> Person:
+    """The user of this process."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        name = f"user {os.getuid()}"
+    return Person(id=str(os.getuid()), name=name)
+
+
+async def learn(settings: Settings, secrets: Resolver) -> None:
     """Resolve every secret once: one target's output may show another target's secret, which the redactor must know."""
-    for reference in _references(settings):
+    for reference in references_in(settings):
         with suppress(SecretMissing):  # told where it is needed
             await secrets.resolve(reference)
-
-
-def _references(value: object) -> Iterator[SecretRef]:
-    match value:
-        case SecretRef():
-            yield value
-        case Mapping():
-            yield from _references(tuple(value.values()))
-        case tuple():
-            for inner in value:
-                yield from _references(inner)
-        case _ if is_dataclass(value):
-            for field in fields(value):
-                yield from _references(getattr(value, field.name))
-
-
-def _redactors(secrets: Secrets, salt: bytes) -> Callable[[Capture], Redactor]:
-    def make(capture: Capture) -> Redactor:
-        # The same secret has the same mask all over an incident, and another mask in the next one.
-        own = hmac.digest(salt, (capture.incident or capture.id).encode(), hashlib.sha256)
-        return Redactor(secrets.known, salt=own)
-
-    return make

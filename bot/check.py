@@ -8,6 +8,8 @@ from pathlib import Path
 from bot.baselines import faults_of_baselines
 from bot.errors import ConfigError, Problem
 from bot.model import Recipe
+from bot.policy.automatic import faults_of_automatic
+from bot.policy.shape import faults_of_policy
 from bot.recipes import builtin_folder, load_all
 from bot.recipes.queries import RECIPE, query_recipe
 from bot.services import faults_of_services
@@ -40,7 +42,17 @@ def faults_of(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Problem
         return []
     kinds = {name: target.kinds for name, target in settings.targets.items()}
     known = {**recipes, **({RECIPE: query_recipe(settings.queries)} if settings.queries else {})}
+    labels = {name: target.labels for name, target in settings.targets.items()}
     return [
+        *faults_of_policy(settings.document, settings.policy, known, labels),
+        *faults_of_automatic(
+            settings.document,
+            settings.policy,
+            known,
+            settings.targets,
+            services=settings.services.values(),
+            baselines=settings.baselines,
+        ),
         *faults_of_services(settings.document, settings.services, known, kinds),
         *faults_of_baselines(settings.document, settings.baselines, known, kinds),
     ]

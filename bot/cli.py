@@ -16,13 +16,12 @@ import uvloop
 from rich.console import Console
 from rich.text import Text
 
-from bot import __version__
 from bot.command import Compare, MarkGood, read
 from bot.errors import ConfigError, JournalError, SecretMissing, UserError
-from bot.model import Target, TargetKind
+from bot.model import Target
+from bot.options import CONFIG, Run, make_parser
 from bot.settings import Settings, load
 
-CONFIG = "capturebot.yml"
 CONFIG_PLACES = (Path(CONFIG), Path("/etc/capturebot") / CONFIG)
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130  # as shells have it: 128 + SIGINT
@@ -30,7 +29,7 @@ INTERRUPTED_STATUS = 130  # as shells have it: 128 + SIGINT
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = make_parser(COMMANDS).parse_args(arguments)
     try:
         status: int = options.command(options)
     except ConfigError as error:
@@ -51,73 +50,6 @@ def _say(text: str) -> None:
 def _complain(*problems: object) -> None:
     for problem in problems:
         print(problem, file=sys.stderr)  # noqa: T201  (the command line's own output)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="capturebot", description="Keep the evidence that a restart destroys.", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"capturebot {__version__}")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"default: $CAPTUREBOT_CONFIG, ./{CONFIG}, /etc/capturebot/{CONFIG}"
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.set_defaults(command=run)
-        return sub
-
-    run_bot = command("serve", serve, "run the bot: Slack, PagerDuty, captures")
-    run_bot.add_argument(
-        "--web", type=_address, metavar="HOST:PORT", help="health and metrics, instead of `web:` in the configuration"
-    )
-    take = command("run", run, "capture now, without Slack: the same engine, shown in the terminal")
-    take.add_argument("recipe", metavar="RECIPE", help="or a service, alone: all that it runs at once")
-    take.add_argument("targets", metavar="TARGET[,TARGET…]", nargs="?")
-    take.add_argument("parameters", metavar="name=value", nargs="*")
-    take.add_argument("--incident", metavar="ID", help="the PagerDuty incident that it belongs to")
-    take.add_argument("--yes", action="store_true", help="agree to what it costs, once measured, without being asked")
-    take.add_argument("--json", action="store_true", help="print the whole story as JSON at the end")
-    held = command("compare", compare, "what is new, gone and changed in a capture since an earlier one")
-    held.add_argument("ids", metavar="ID", nargs="+", help="a capture; alone, the last good one is the earlier one")
-    good = command("good", mark_good, "mark a capture as good: later ones of the same are compared with it")
-    good.add_argument("id", metavar="ID")
-    look = command("check", check, "check capturebot.yml and every recipe: file, line, key and cure of each problem")
-    look.add_argument("folders", type=Path, metavar="FOLDER", nargs="*", help="more recipes, not in capturebot.yml")
-    new = command("new-recipe", new_recipe, "write a recipe to begin with, its script, and a test of both")
-    new.add_argument("name", metavar="NAME", help="what people will type behind /capture")
-    new.add_argument("--for", dest="kind", type=TargetKind, choices=list(TargetKind), default=TargetKind.HOST)
-    new.add_argument("--into", type=Path, metavar="FOLDER", help="default: the first of `recipes:`, else ./captures")
-    command("recipes", recipes, "list the recipes, what they keep and cost")
-    command("targets", targets, "list the targets and the recipes that fit each")
-    doctor = command("doctor", examine, "try every configured part: reachable, allowed, complete, and how to mend it")
-    doctor.add_argument("parts", metavar="PART", nargs="*", help="slack, pagerduty, store, journal or a target's name")
-    calls = command("pagerduty", set_up_calls, "have PagerDuty call the bot about the configured services")
-    calls.add_argument("what", choices=["setup"])
-    calls.add_argument("--url", required=True, metavar="URL", help="where PagerDuty reaches the bot's `web:`")
-    calls.add_argument(
-        "--secret-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="gets the secrets that calls are signed with, one a line; PagerDuty shows each once",
-    )
-    calls.add_argument("--renew", action="store_true", help="make subscriptions anew whose secrets were lost")
-    schema = command("schema", print_schema, "print the JSON Schema that editors complete files with")
-    schema.add_argument("what", choices=["recipe", "config"])
-    play = command("playground", playground, "a local Slack workspace, database, host, S3 and PagerDuty to try it on")
-    play.add_argument("--once", action="store_true", help="end by itself; status 0 only if every part was read back")
-    play.add_argument("--folder", type=Path, metavar="DIR", help="where everything is kept (default: a new folder)")
-    play.add_argument("--port", type=int, default=8090, metavar="N", help="of the page (default: 8090, 0: any)")
-    return parser
-
-
-def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError("write it as HOST:PORT")
-    return text
 
 
 # --- configuration --------------------------------------------------------------------------------
@@ -177,6 +109,23 @@ def run(options: argparse.Namespace) -> int:
             agreed=options.yes,
         )
     )
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Say whether somebody may do something, and why."""
+    from bot.explaining import Question
+    from bot.explaining import explain as run_explain
+
+    settings, base = _settings(options)
+    question = Question(
+        user=options.user,
+        verb=options.verb,
+        words=tuple(options.words),
+        channel=options.channel.lstrip("#"),
+        groups=tuple(options.groups),
+        membership=options.membership,
+    )
+    return uvloop.run(run_explain(settings, question, environ=os.environ, base=base, as_json=options.json))
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -265,6 +214,17 @@ def examine(options: argparse.Namespace) -> int:
     )
 
 
+def sudoers(options: argparse.Namespace) -> int:
+    """Print lines of sudoers, or the program that installs them."""
+    from bot.plugins import load_recipes
+    from bot.sudoers.asking import text
+
+    settings, _ = _settings_or_this_machine(options)
+    asked = {name: getattr(options, name) for name in ("names", "user", "target", "install")}
+    _say(text(load_recipes(settings), settings.targets, **asked).rstrip("\n"))
+    return 0
+
+
 def set_up_calls(options: argparse.Namespace) -> int:
     """Have PagerDuty call the bot."""
     from bot.doctor import set_up_calls as run_setup
@@ -281,6 +241,28 @@ def set_up_calls(options: argparse.Namespace) -> int:
             console=Console(soft_wrap=True),
         )
     )
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Prove or export the journal."""
+    from bot.auditing import export, verify
+
+    settings, base = _settings(options)
+    since, until = options.since, options.until
+    if options.what == "verify":
+        if until:
+            raise UserError("`--until` belongs to `export`.", cure="A journal is proved to its end.")
+        return uvloop.run(verify(settings, environ=os.environ, base=base, since=since, say=_say))
+    return uvloop.run(export(settings, environ=os.environ, base=base, since=since, until=until, out=sys.stdout))
+
+
+def redact(options: argparse.Namespace) -> int:
+    """Show what redaction leaves of a file; the settings are asked where there are some."""
+    from bot.redacting import redact_dry
+
+    settings, base = _settings(options) if _config(options) else (None, Path())
+    asyncio.run(redact_dry(options.source, settings, environ=os.environ, base=base, report=options.report))
+    return 0
 
 
 def print_schema(options: argparse.Namespace) -> int:
@@ -306,3 +288,23 @@ def _signalled() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+COMMANDS: dict[str, Run] = {
+    "serve": serve,
+    "run": run,
+    "can": explain,
+    "compare": compare,
+    "good": mark_good,
+    "check": check,
+    "new-recipe": new_recipe,
+    "recipes": recipes,
+    "targets": targets,
+    "doctor": examine,
+    "pagerduty": set_up_calls,
+    "schema": print_schema,
+    "playground": playground,
+    "redact": redact,
+    "sudoers": sudoers,
+    "audit": audit,
+}

@@ -9,25 +9,33 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
 import structlog
 
+from bot.approvals import Approved, Requests
+from bot.budgets.ledger import Ledger
 from bot.catalogue import Catalogue
 from bot.comparing.captures import Comparisons
 from bot.comparing.good import Goods
 from bot.errors import JournalError, UserError
+from bot.handing import Handing
+from bot.jobs import Wanted, new_job
 from bot.joining import Joining, Taken
 from bot.journal import Journal
 from bot.measuring import Measurer
 from bot.model import (
     Accepted,
+    ApprovalAsked,
+    ApprovalRuled,
+    Budgets,
     Capture,
     Followed,
     Joined,
     Linked,
+    Met,
     Offered,
     Person,
     Place,
@@ -36,23 +44,23 @@ from bot.model import (
     Service,
     Source,
     State,
-    StepHead,
     StopAsked,
     Target,
     Trigger,
+    Verb,
 )
 from bot.offers import Offers, command
-from bot.recipes import bind, nearest
+from bot.permission import Asker, NeedsApproval, NotAllowed, Permission, about, about_capture
+from bot.recipes import nearest
 from bot.recovery import Recovery
 from bot.runner import Job, Runner
+from bot.sealing import seal
 from bot.settings import Limits
 from bot.stores import Store
-from bot.stores.keys import folder_of
 from bot.stores.spare import Told
 from bot.tasks import Tasks
 
-ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # nothing that is misread on a phone
-ID_LENGTH = 6
+NO_BUDGETS = Budgets()
 
 log = structlog.get_logger()
 
@@ -83,10 +91,13 @@ class Desk(Catalogue):
         limits: Limits,
         prefix: str,
         now: Callable[[], datetime],
+        permission: Permission,
         services: Mapping[str, Service] = MappingProxyType({}),
         bring_home: Callable[[Told], Awaitable[None]] | None = None,
+        budgets: Budgets = NO_BUDGETS,
     ) -> None:
         super().__init__(recipes=recipes, targets=targets, services=services)
+        self.permission = permission
         self._journal = journal
         self._runner = runner
         self._limits = limits
@@ -99,7 +110,10 @@ class Desk(Catalogue):
         self._door = asyncio.Lock()  # one at a time: what is free is still free when it is taken
         self._closed = False
         self._joining = Joining(journal, cooldown_s=limits.cooldown_s, now=now)
-        self.offers = Offers(journal=journal, measurer=measurer, now=now)
+        self.requests = Requests(journal, permission, now=now)
+        self.ledger = Ledger(journal, budgets, now=now)
+        self.offers = Offers(journal=journal, measurer=measurer, ledger=self.ledger, now=now)
+        self.handing = Handing(journal=journal, store=store, permission=permission, now=now)
         self.goods = Goods(journal=journal, services=services, now=now)
         self.comparisons = Comparisons(journal=journal, store=store, goods=self.goods, now=now)
         self._recovery = Recovery(
@@ -116,22 +130,30 @@ class Desk(Catalogue):
         """
         if await self._is_repeated(trigger):
             return None
+        asker = await self._asker(trigger)
         try:
-            recipe, targets, parameters = self._read(trigger)
-            if not recipe.asks_first:
+            what = self._allowed(trigger, asker)
+            if not what.recipe.asks_first:
                 return None
-            names = [target.name for target in targets]
-            if join and len(await self._joining.find(trigger, recipe, names, parameters)) == len(names):
+            if join and len(await self._joining.find(trigger, what)) == len(what.targets):
                 return None
-            self._check_room(targets, of_a_set=bool(trigger.service))
-            return await self.offers.make(trigger, recipe, targets, parameters)
+            self._check_room(what.targets, of_a_set=bool(trigger.service))
+            incident = await self._incident(trigger)
+            return await self.offers.make(
+                trigger, what.recipe, what.targets, what.parameters, incident=incident, approval=bool(what.approval)
+            )
         except UserError as refusal:
-            await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
+            await self._keep(trigger, refusal)
             raise
 
-    def check(self, trigger: Trigger) -> None:
-        """Raise UserError where `accept` would refuse what *trigger* asks for, whatever runs; nothing of it is kept."""
-        self._read(trigger)
+    async def check(self, trigger: Trigger) -> None:
+        """Raise UserError where `accept` would refuse what *trigger* asks for, whatever runs; kept where rules refuse it."""
+        asker = await self._asker(trigger)
+        try:
+            self._allowed(trigger, asker)
+        except NotAllowed as refusal:
+            await self._keep(trigger, refusal)
+            raise
 
     async def accept(self, trigger: Trigger) -> Capture | None:
         """Turn *trigger* into a capture and start it; None when this very delivery was accepted before.
@@ -141,12 +163,19 @@ class Desk(Catalogue):
         """
         return (await self.take(trigger, join=False)).capture
 
-    async def take(self, trigger: Trigger, *, join: bool = True) -> Taken:
-        """As `accept`, but what is being taken of a target already, or was just now, is joined instead."""
-        # Shielded: whoever asked may go away, but what was accepted is run.
-        return await asyncio.shield(self._arrivals.start(self._arrive(trigger, join=join), name="arrival"))
+    async def take(self, trigger: Trigger, *, join: bool = True, approved: Approved | None = None) -> Taken:
+        """As `accept`, but what is being taken of a target already, or was just now, is joined instead.
 
-    async def stop(self, capture_id: str, who: Person) -> Capture:
+        Where the rules want an approval, it is asked for; what was *approved* is taken, and its request ends with that.
+        Raises Changed where that is not what there is now.
+        """
+        # Shielded: whoever asked may go away, but what was accepted is run.
+        arriving = self._arrive(trigger, join=join and approved is None, approved=approved)
+        return await asyncio.shield(self._arrivals.start(arriving, name="arrival"))
+
+    async def stop(
+        self, capture_id: str, who: Person, *, source: Source = Source.SLACK, place: Place | None = None
+    ) -> Capture:
         """Ask for the end of a capture; its thread tells when it is proved. Raises UserError."""
         if (underway := self._underway.get(capture_id)) is None:
             close = nearest(capture_id, self._underway)
@@ -155,16 +184,24 @@ class Desk(Catalogue):
                 f"There is no running capture `{capture_id}`.",
                 cure=f"Did you mean `{close}`?" if close else f"Running now: {running}.",
             )
+        await self.permission.require(Verb.STOP, who, source, place, about_capture(underway.capture))
         await self._journal.append(StopAsked(capture_id=capture_id, who=who, at=self._now()))
         self._tasks.start(self._stop(capture_id, f"Stopped by {who.name}."), name=f"stop {capture_id}")
         return underway.capture
 
     async def link(self, channel: str, incident: str, who: Person) -> None:
-        """Tie a channel to an incident; its captures, past ones too, are told in the incident's note."""
-        await self._journal.append(Linked(channel=channel, incident=incident, who=who, at=self._now()))
+        """Tie a channel to an incident; its captures, past ones too, are told in the incident's note.
+
+        A channel that somebody links by hand is an incident's too, and is met with it. Raises UserError.
+        """
+        await self.permission.require(Verb.NOTE, who, Source.SLACK, Place(channel=channel))
+        linked = Linked(channel=channel, incident=incident, who=who, at=self._now())
+        if not await self._journal.accept(Met(place=Place(channel=channel), at=linked.at, by=who), linked):
+            await self._journal.append(linked)  # it was met before
 
     async def share(self, capture: Capture, incident: str, who: Person, place: Place) -> None:
-        """Tell *capture* in the note of *incident* too, which it does not belong to; again without harm."""
+        """Tell *capture* in the note of *incident* too, which it does not belong to; again without harm. Raises UserError."""
+        await self.permission.require(Verb.NOTE, who, Source.SLACK, place)
         joined = Joined(
             capture_id=capture.id,
             targets=capture.targets,
@@ -218,32 +255,56 @@ class Desk(Catalogue):
 
     # --- inside -------------------------------------------------------------------------------
 
-    async def _arrive(self, trigger: Trigger, *, join: bool) -> Taken:
+    async def _arrive(self, trigger: Trigger, *, join: bool, approved: Approved | None) -> Taken:
+        asker = await self._asker(trigger)  # nobody waits for Slack at the door
         async with self._door:
             if await self._is_repeated(trigger):
                 return Taken()
             try:
-                recipe, targets, parameters = self._read(trigger)
-                names = [target.name for target in targets]
-                found = await self._joining.find(trigger, recipe, names, parameters) if join else {}
+                what = self._allowed(trigger, asker)
+                found = await self._joining.find(trigger, what) if join else {}
                 incident = await self._incident(trigger)
                 job = None
-                if rest := [target for target in targets if target.name not in found]:
-                    self._check_room(rest, of_a_set=bool(trigger.service))
-                    agreed = await self.offers.agreed(trigger, recipe)
-                    job = self._job(trigger, recipe, rest, parameters, incident=incident, agreed=agreed)
+                if rest := tuple(target for target in what.targets if target.name not in found):
+                    ready = await self._prepare(trigger, replace(what, targets=rest), incident, approved)
+                    if isinstance(ready, ApprovalAsked):
+                        return Taken(asked=ready)
+                    job = ready
             except UserError as refusal:
-                await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
+                await self._keep(trigger, refusal)
                 raise
-            key = None if job else trigger.key
-            joins = self._joining.events(trigger, found, incident=incident, key=key)
+            joins = self._joining.events(trigger, found, incident=incident, key=None if job else trigger.key)
             joined = tuple({capture.id: capture for capture in found.values()}.values())
             if job is None:
                 news = _followed(trigger, joined[0].id, self._now())
                 return Taken(joined=joined) if await self._journal.accept(*joins, *news) else Taken()
-            return Taken(capture=job.capture, joined=joined) if await self._begin(trigger, job, joins) else Taken()
+            ruled = [approved.ruled(job.capture.id)] if approved else []
+            more: list[Joined | ApprovalRuled] = [*joins, *ruled]
+            return Taken(capture=job.capture, joined=joined) if await self._begin(trigger, job, more) else Taken()
 
-    async def _begin(self, trigger: Trigger, job: Job, joins: Sequence[Joined]) -> bool:
+    async def _keep(self, trigger: Trigger, refusal: UserError) -> None:
+        await self._journal.append(Refused(trigger=trigger, reason=str(refusal), at=self._now()))
+        refusal.kept = True
+
+    async def _prepare(
+        self, trigger: Trigger, what: Wanted, incident: str | None, approved: Approved | None
+    ) -> Job | ApprovalAsked:
+        """What can run now; or the request of somebody's approval of it. Raises UserError."""
+        self._check_room(what.targets, of_a_set=bool(trigger.service))
+        agreed = approved.request.offered if approved else await self.offers.agreed(trigger, what.recipe)
+        prices = agreed.prices if agreed else {}
+        await self.ledger.check(trigger, what.recipe, what.names, incident=incident, prices=prices)
+        if approved or what.approval:
+            sealed = seal(what.recipe, what.targets, what.steps, what.parameters, incident)
+            if approved:
+                approved.ensure_same(sealed)
+            elif what.approval:
+                return (await self.requests.ask(trigger, sealed, what.recipe, what.approval, agreed)).asked
+        consent = approved.consent if approved else None
+        at, prefix = self._now(), self._prefix
+        return new_job(trigger, what, incident=incident, agreed=agreed, consent=consent, prefix=prefix, at=at)
+
+    async def _begin(self, trigger: Trigger, job: Job, more: Sequence[Joined | ApprovalRuled]) -> bool:
         """Keep the acceptance and start; False where the same delivery came in elsewhere meanwhile."""
         capture = job.capture
         # Before the journal has it, so that nobody takes it for one that its process forgot.
@@ -251,7 +312,7 @@ class Desk(Catalogue):
         accepted = False
         try:
             acceptance = Accepted(capture=capture, at=capture.at, key=trigger.key)
-            accepted = await self._journal.accept(acceptance, *joins, *_followed(trigger, capture.id, capture.at))
+            accepted = await self._journal.accept(acceptance, *more, *_followed(trigger, capture.id, capture.at))
         finally:
             if not accepted:
                 del self._underway[capture.id]
@@ -272,46 +333,25 @@ class Desk(Catalogue):
         if capture_id in self._underway:  # else it ended by itself meanwhile
             await self._runner.stop(capture_id, reason)
 
-    def _read(self, trigger: Trigger) -> tuple[Recipe, list[Target], dict[str, str | int]]:
-        """What *trigger* asks for, where there is such a thing and the desk is open. Raises UserError."""
+    async def _asker(self, trigger: Trigger) -> Asker:
+        return await self.permission.asker(trigger.who, trigger.source, trigger.place)
+
+    def _allowed(self, trigger: Trigger, asker: Asker) -> Wanted:
+        """What *trigger* asks for, where there is such a thing, *asker* may have it and the desk is open.
+
+        Raises UserError.
+        """
         if self._closed:
             raise UserError("capturebot is being restarted.", cure="Ask again in a minute.")
-        return self.named(trigger)
+        recipe, targets, parameters = self.named(trigger)
+        approval, what = None, about(recipe, [target.name for target in targets], parameters)
+        try:
+            self.permission.ensure(asker, Verb.CAPTURE, what)
+        except NeedsApproval as wanted:
+            approval = wanted.decision
+        return Wanted(recipe=recipe, targets=tuple(targets), parameters=parameters, approval=approval)
 
-    def _job(
-        self,
-        trigger: Trigger,
-        recipe: Recipe,
-        targets: Sequence[Target],
-        parameters: Mapping[str, str | int],
-        *,
-        incident: str | None,
-        agreed: str,
-    ) -> Job:
-        at, capture_id = self._now(), _new_id()
-        capture = Capture(
-            id=capture_id,
-            recipe=recipe.name,
-            recipe_title=recipe.title,
-            recipe_digest=recipe.digest,
-            impact=recipe.impact,
-            targets=tuple(target.name for target in targets),
-            steps=tuple(StepHead(id=step.id, title=step.title) for step in recipe.steps),
-            parameters=parameters,
-            given={one.name: parameters[one.name] for one in recipe.parameters if parameters[one.name] != one.default},
-            who=trigger.who,
-            source=trigger.source,
-            at=at,
-            prefix=f"{self._prefix}{folder_of(trigger.source, incident, at)}/{capture_id}/",
-            place=trigger.place,
-            incident=incident,
-            cost=agreed,
-            force=trigger.force,
-        )
-        steps = tuple(bind(step, parameters) for step in recipe.steps)
-        return Job(capture=capture, recipe=recipe, steps=steps, targets=tuple(targets))
-
-    def _check_room(self, targets: list[Target], *, of_a_set: bool) -> None:
+    def _check_room(self, targets: Sequence[Target], *, of_a_set: bool) -> None:
         if sum(one.waiting for one in self._underway.values()) >= self._limits.captures_waiting:
             raise UserError(
                 f"{self._limits.captures_waiting} captures are waiting already.",
@@ -354,10 +394,6 @@ def _followed(trigger: Trigger, capture_id: str, at: datetime) -> tuple[Followed
     return (
         Followed(capture_id=trigger.after, by=capture_id, what=what, key=trigger.key or "", who=trigger.who, at=at),
     )
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -9,9 +9,9 @@ import asyncio
 import http
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,23 +20,28 @@ from rich.console import Console
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.assembly import now, open_store, open_transports
-from bot.errors import JournalError, SecretMissing, UserError
+from bot.assembly import now, open_secrets, open_store, open_transports, whoever_runs_this
+from bot.errors import JournalError, SecretMissing, StoreError, UserError
 from bot.journal import Journal
 from bot.logs import open_log
-from bot.model import Target
+from bot.model import Event, Policy, Recipe, Target
 from bot.pagerduty.client import PagerDutyClient
+from bot.pagerduty.dedicated import DedicatedChannels
 from bot.pagerduty.setup import SecretFile, arrived, set_up
 from bot.pagerduty.setup import examine as examine_calls
 from bot.pagerduty.subscriptions import Subscriptions
 from bot.plugins import load_recipes
 from bot.recipes import nearest
 from bot.redact import Redactor
+from bot.references import references_in
 from bot.reporters.terminal import printable
+from bot.retention import Audit
 from bot.secrets import Secrets
-from bot.settings import PagerDuty, Settings, Slack
+from bot.settings import S3, PagerDuty, Settings, Slack
+from bot.slack.directory import faults_of_groups
 from bot.survey import Surveyor
 from bot.transports import Transport
+from bot.transports.mysql import MySqlTransport
 
 SCOPES = {  # as in manifest.yml
     "bookmarks:read",
@@ -47,6 +52,7 @@ SCOPES = {  # as in manifest.yml
     "commands",
     "app_mentions:read",
     "users:read",
+    "usergroups:read",
     "chat:write",
     "channels:join",
     "channels:history",
@@ -76,14 +82,14 @@ async def examine(
     *parts* are names; none means all. A target that is named is asked too which recipes will work there.
     Raises UserError for a part that is not configured, and ConfigError for recipes that cannot be read.
     """
-    found = Secrets(environ, base=base)
-    redactor = Redactor(found.known, salt=secrets.token_bytes(16))
-    mask = redactor.text
-    open_log(as_json=False, mask=mask, level=logging.ERROR)
     faults = 0
     async with AsyncExitStack() as stack:
+        found = await stack.enter_async_context(open_secrets(settings, environ=environ, base=base))
+        redactor = Redactor(found.known, salt=secrets.token_bytes(16))
+        mask = redactor.text
+        open_log(as_json=False, mask=mask, level=logging.ERROR)
         transports = await stack.enter_async_context(open_transports(found))
-        surveyor = Surveyor(transports, redactor, now)
+        surveyor = Surveyor(transports, redactor, now, await _witness(stack, settings), whoever_runs_this())
         chosen = _chosen([*_services(settings, found), *_targets(settings, transports, surveyor, parts)], parts)
         places = asyncio.Semaphore(PARTS_AT_ONCE)
         group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -113,17 +119,36 @@ async def set_up_calls(
     if settings.pagerduty is None or not services:
         what = "`pagerduty:`" if settings.pagerduty is None else "service with a `pagerduty` id"
         raise UserError(f"There is no {what} in the configuration.", cure="Add it to capturebot.yml first.")
-    found = Secrets(environ, base=base)
-    mask = Redactor(found.known, salt=secrets.token_bytes(16)).text
-    open_log(as_json=False, mask=mask, level=logging.ERROR)
-    client = PagerDutyClient(settings.pagerduty, found)
-    try:
-        lines = await set_up(Subscriptions(client), services, url, SecretFile(file), renew=renew)
-    finally:
-        await client.close()
+    async with open_secrets(settings, environ=environ, base=base) as found:
+        mask = Redactor(found.known, salt=secrets.token_bytes(16)).text
+        open_log(as_json=False, mask=mask, level=logging.ERROR)
+        client = PagerDutyClient(settings.pagerduty, found)
+        try:
+            lines = await set_up(Subscriptions(client), services, url, SecretFile(file), renew=renew)
+        finally:
+            await client.close()
     if not settings.pagerduty.webhook_secrets:
         lines.append(f"warn: the bot does not know the secrets yet — add `webhook_secrets: [file:{file}]`")
     return 1 if _print(lines, mask, console) else 0
+
+
+async def _witness(stack: AsyncExitStack, settings: Settings) -> Callable[[Event], Awaitable[object]]:
+    """What keeps in the journal which commands ran; without a journal, they are tried all the same."""
+    try:
+        journal = await Journal.open(settings.journal, owner="doctor")
+    except JournalError:  # its own part says why
+        return _forget
+    stack.push_async_callback(journal.close)
+
+    async def keep(event: Event) -> None:
+        with suppress(JournalError):
+            await journal.append(event)
+
+    return keep
+
+
+async def _forget(_event: Event) -> None:
+    return
 
 
 def _print(lines: Sequence[str], mask: Callable[[str], str], console: Console) -> int:
@@ -138,8 +163,12 @@ def _print(lines: Sequence[str], mask: Callable[[str], str], console: Console) -
 
 def _services(settings: Settings, found: Secrets) -> list[Part]:
     parts = [Part("journal", partial(_journal, settings)), Part("store", partial(_store, settings, found))]
+    if settings.audit and settings.s3:
+        parts.append(Part("audit", partial(_audit, settings, settings.audit, settings.s3, found)))
+    if settings.vault or settings.awssm:
+        parts.insert(0, Part("secrets", partial(_secrets, settings, found)))
     if settings.slack:
-        parts.append(Part("slack", partial(_slack, settings.slack, found)))
+        parts.append(Part("slack", partial(_slack, settings.slack, settings.policy, found)))
     if settings.pagerduty:
         parts.append(Part("pagerduty", partial(_pagerduty, settings, settings.pagerduty, found)))
     return parts
@@ -148,11 +177,14 @@ def _services(settings: Settings, found: Secrets) -> list[Part]:
 def _targets(
     settings: Settings, transports: Mapping[str, Transport], surveyor: Surveyor, named: Sequence[str]
 ) -> list[Part]:
-    recipes = load_recipes(settings).values() if any(name in settings.targets for name in named) else ()
-    return [
-        Part(name, partial(_target, target, transports, partial(surveyor.examine, target, recipes)))
-        for name, target in settings.targets.items()
-    ]
+    wanted = any(target.mysql or name in named for name, target in settings.targets.items())
+    recipes = load_recipes(settings).values() if wanted else ()
+
+    def part(target: Target) -> Part:
+        survey = partial(surveyor.examine, target, recipes if target.name in named else ())
+        return Part(target.name, partial(_target, target, transports, recipes, survey))
+
+    return [part(target) for target in settings.targets.values()]
 
 
 def _chosen(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
@@ -178,6 +210,20 @@ async def _lines(part: Part, places: asyncio.Semaphore) -> list[str]:
 # --- the parts ------------------------------------------------------------------------------------
 
 
+async def _secrets(settings: Settings, found: Secrets) -> list[str]:
+    """The stores, and each reference by itself; none of the values is in any line."""
+    lines = await found.check()
+    references = list(dict.fromkeys(references_in(settings)))
+    missing: list[str] = []
+    for reference in references:
+        try:
+            await found.resolve(reference)
+        except SecretMissing as error:
+            missing.append(error.reason)
+    lines.append(f"ok: {len(references) - len(missing)} of {len(references)} references lead to a secret")
+    return [*lines, *(f"fault: {reason}" for reason in dict.fromkeys(missing))]
+
+
 async def _journal(settings: Settings) -> list[str]:
     journal = await Journal.open(settings.journal, owner="doctor")
     try:
@@ -195,28 +241,53 @@ async def _store(settings: Settings, found: Secrets) -> list[str]:
         await store.close()
 
 
-async def _pagerduty(settings: Settings, access: PagerDuty, found: Secrets) -> list[str]:
-    client = PagerDutyClient(access, found)
+async def _audit(settings: Settings, audit: Audit, s3: S3, found: Secrets) -> list[str]:
+    from bot.audit.copies import check  # its SDK takes as long to import as most of the rest together
+
+    journal = await Journal.open(settings.journal, owner="doctor")
     try:
+        return await check(journal, audit, s3, found)
+    except StoreError as error:
+        return [f"fault: {error.reason}"]
+    finally:
+        await journal.close()
+
+
+async def _pagerduty(settings: Settings, access: PagerDuty, found: Secrets) -> list[str]:
+    async with AsyncExitStack() as stack:
+        client = PagerDutyClient(access, found)
+        stack.push_async_callback(client.close)
         lines = await client.check()
+        if access.user_token:
+            user = PagerDutyClient(replace(access, token=access.user_token), found)
+            stack.push_async_callback(user.close)
+            lines += await DedicatedChannels(client, user).check()
         if access.webhook_secrets:
             for reference in access.webhook_secrets:
                 await found.resolve(reference)
             services = [service for service in settings.services.values() if service.pagerduty]
             lines += await examine_calls(Subscriptions(client), services, arrived=partial(arrived, settings.web))
         return lines
-    finally:
-        await client.close()
 
 
-async def _target(target: Target, transports: Mapping[str, Transport], survey: Examination) -> list[str]:
-    ways = {"mysql": bool(target.mysql), "ssh": bool(target.ssh), "local": target.local}
+async def _target(
+    target: Target, transports: Mapping[str, Transport], recipes: Collection[Recipe], survey: Examination
+) -> list[str]:
+    ways = {
+        "mysql": bool(target.mysql),
+        "ssh": bool(target.ssh),
+        "windows": bool(target.windows),
+        "local": target.local,
+    }
     lines = [line for way, there in ways.items() if there for line in await transports[way].check(target)]
     reached = any(line.startswith("ok") for line in lines)
+    database = transports.get("mysql")
+    if target.mysql and isinstance(database, MySqlTransport):  # another transport may not know grants
+        lines += await database.grants(target, recipes)
     return lines + await survey() if reached else lines
 
 
-async def _slack(settings: Slack, found: Secrets) -> list[str]:
+async def _slack(settings: Slack, policy: Policy, found: Secrets) -> list[str]:
     client = AsyncWebClient(token=await found.resolve(settings.bot_token), base_url=settings.api_url)
     app_token = await found.resolve(settings.app_token)
     lines: list[str] = []
@@ -226,6 +297,8 @@ async def _slack(settings: Slack, found: Secrets) -> list[str]:
         granted = {scope.strip() for scope in str(bot.headers.get("x-oauth-scopes", "")).split(",")}
         if missing := sorted(SCOPES - granted):
             lines.append(f"fault: scopes {', '.join(missing)} are missing — reinstall the app from manifest.yml")
+        if "usergroups:read" not in missing:
+            lines += [f"fault: {fault}" for fault in await faults_of_groups(client, policy)]
         await client.apps_connections_open(app_token=app_token)
         lines.append("ok: the app token opens Socket Mode connections")
     except SlackApiError as error:

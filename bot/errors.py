@@ -32,6 +32,7 @@ class UserError(CapturebotError):
         super().__init__(message)
         self.message = message
         self.cure = cure
+        self.kept = False  # the journal has it already
 
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,10 +13,13 @@ from bot.desk import Desk
 from bot.errors import UserError
 from bot.joining import Taken
 from bot.journal import Journal
-from bot.model import Call, Event, Heard, Person, Place, Service, Source, Trigger
+from bot.model import Accepted, Call, Capture, Event, Heard, Joined, Person, Place, Room, Service, Source, Trigger
 from bot.model.incidents import ASKED
 
 AGAIN = frozenset({"incident.reopened", ASKED})  # each of them starts the set anew
+CALLS = "pagerduty "  # what the keys of calls begin with
+CALLS_READ = 200  # the newest
+NEAR_S = 300.0  # an incident's channel opens that soon after it, or before
 STALE_S = 30 * 60.0  # what was paged for so long ago is not evidence of its beginning any more
 
 log = structlog.get_logger()
@@ -110,12 +113,45 @@ class Pages:
             log.info("an incident starts nothing", incident=call.incident, service=service.name, reason=why)
         else:
             who = Person(id="pagerduty", name=f"PagerDuty incident {call.number or call.incident}")
-            key = first_key(call.incident, service, again=call.id if call.what in AGAIN else "")
+            again = call.id if call.what in AGAIN else ""
+            if not again and (captures := await self._begun(call, service)):
+                await self._share(captures, call.incident, who)
+                return
             triggers = self._first_sets.triggers(
-                service, who=who, source=Source.PAGERDUTY, key=key, incident=call.incident
+                service,
+                who=who,
+                source=Source.PAGERDUTY,
+                key=first_key(call.incident, service, again=again),
+                incident=call.incident,
             )
             for begun in await self._first_sets.start(triggers):
                 log.info("an incident starts", incident=call.incident, **_words(begun))
+
+    async def _share(self, captures: Iterable[Capture], incident: str, who: Person) -> None:
+        """Have what was started before the call told in the incident's note."""
+        for capture in captures:
+            shared = Joined(
+                capture_id=capture.id,
+                targets=capture.targets,
+                who=who,
+                source=Source.PAGERDUTY,
+                at=self._now(),
+                place=capture.place,
+                incident=incident,
+                key=f"send {capture.id} {incident}",
+            )
+            await self._journal.accept(shared)
+            log.info("an incident began in its channel", incident=incident, capture=capture.id)
+
+    async def _begun(self, call: Call, service: Service) -> list[Capture]:
+        """What the opening of the incident's channel started before anybody called about it."""
+        rooms = [room for room, _ in (await self._journal.rooms()).values() if _may_be(room, service, call)]
+        own = [room for room in rooms if room.incident] or rooms
+        if len(own) != 1:
+            return []
+        key = first_key(own[0].id, service)
+        events = [await self._journal.keyed(f"{key} {recipe}") for recipe in service.first]
+        return [event.capture for event in events if isinstance(event, Accepted)]
 
     async def _late(self, call: Call) -> str:
         """Why it is too late to start anything; "" where it is not."""
@@ -134,6 +170,26 @@ def _words(begun: Begun) -> dict[str, str]:
         return {"recipe": begun.trigger.recipe, "refused": str(begun.refusal)}
     ids = [capture.id for capture in (begun.taken.capture, *begun.taken.joined) if capture]
     return {"recipe": begun.trigger.recipe, "captures": ", ".join(ids) or "taken before"}
+
+
+async def room_key(journal: Journal, room: Room, service: Service) -> str:
+    """The key of the first set that the opening of a room starts. Raises JournalError.
+
+    Its incident's; where that is not known, of the only one that PagerDuty called about for the service at that time.
+    """
+    if room.incident:
+        return first_key(room.incident, service)
+    called = [one.call for one in await journal.keyed_from(CALLS, most=CALLS_READ) if isinstance(one, Heard)]
+    incidents = {call.incident for call in called if call.opens and _may_be(room, service, call)}
+    return first_key(incidents.pop() if len(incidents) == 1 else room.id, service)
+
+
+def _may_be(room: Room, service: Service, call: Call) -> bool:
+    """Whether a room that was opened for a service may be the one of the incident that PagerDuty called about."""
+    if room.incident or room.place.thread_ts:
+        return room.incident == call.incident
+    near = abs(room.at - call.at) <= timedelta(seconds=NEAR_S)
+    return near and room.service in ("", service.name) and call.service == service.pagerduty
 
 
 def first_key(incident: str, service: Service, *, again: str = "") -> str:

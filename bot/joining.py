@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bot.jobs import Wanted
 from bot.journal import Journal
-from bot.model import Capture, Joined, Recipe, Source, State, Trigger
+from bot.model import ApprovalAsked, Capture, Joined, Recipe, Source, State, Trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What came of a trigger: a new capture, captures that it joined, or both; nothing where it was taken before."""
+    """What came of a trigger: a new capture, captures that it joined, or both; nothing where it was taken before.
+
+    Where somebody else must approve first, it is *asked*, and nothing runs yet.
+    """
 
     capture: Capture | None = None
     joined: tuple[Capture, ...] = ()
+    asked: ApprovalAsked | None = None
 
 
 class Joining:
@@ -26,10 +31,22 @@ class Joining:
         self._cooldown_s = cooldown_s
         self._now = now
 
-    async def find(
+    async def find(self, trigger: Trigger, what: Wanted) -> dict[str, Capture]:
+        """The newest capture of each target that takes the same of it; none where *trigger* wants another one.
+
+        Whose own capture would need an approval reads of somebody else's where it is told anyway, and only if it is all
+        that they ask for.
+        """
+        found = await self._find(trigger, what.recipe, what.names, what.parameters)
+        if what.approval is None:
+            return found
+        here = trigger.place.channel if trigger.place else ""
+        told = all(one.place and one.place.channel == here for one in found.values())
+        return found if told and len(found) == len(what.names) else {}
+
+    async def _find(
         self, trigger: Trigger, recipe: Recipe, targets: Sequence[str], parameters: Mapping[str, str | int]
     ) -> dict[str, Capture]:
-        """The newest capture of each target that takes the same of it; none where *trigger* wants another one."""
         if trigger.force or not self._cooldown_s:
             return {}
         found: dict[str, Capture] = {}

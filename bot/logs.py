@@ -63,6 +63,21 @@ def open_log(*, as_json: bool, mask: Callable[[str], str], level: int = logging.
     sys.excepthook = _died
 
 
+def keep_variables_out() -> None:
+    """Until `open_log`: plain lines on standard error, where structlog's own default shows every variable of a traceback."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                _for_people,
+            ],
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            cache_logger_on_first_use=False,
+        )
+
+
 def _json(value: object, **how: Any) -> str:
     # The mask knows secrets in this form of JSON; it would not know them in \u escapes or as Python's repr.
     return json.dumps(value, ensure_ascii=False, **{"default": str, **how})

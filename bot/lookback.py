@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bot.assembly import Bot, assemble
+from bot.assembly import Bot, assemble, whoever_runs_this
 from bot.command import Compare, MarkGood
 from bot.logs import open_log
-from bot.oneshot import whoever_runs_this
 from bot.reporters import compared as lines_of
 from bot.reporters.terminal import printable
 from bot.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from bot.model import Accepted, Event, Finished, NoteFailed, NoteWritten, Refused, StepFinished
+from bot.model import Accepted, ApprovalRuled, Denied, Event, Finished, NoteFailed, NoteWritten, Refused, StepFinished
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 
@@ -18,6 +18,12 @@ class Metrics:
             "capturebot_captures_accepted", "Captures accepted", ["recipe"], registry=self.registry
         )
         self._refused = Counter("capturebot_triggers_refused", "Triggers refused", registry=self.registry)
+        self._denied = Counter(
+            "capturebot_denied", "What rules were against, captures aside", ["verb"], registry=self.registry
+        )
+        self._ruled = Counter(
+            "capturebot_approvals_ended", "Requests for an approval that ended", ["ruling"], registry=self.registry
+        )
         self._ended = Counter("capturebot_captures_ended", "Captures ended", ["state"], registry=self.registry)
         self._open: set[str] = set()
         gauge = Gauge("capturebot_captures_open", "Captures waiting or running", registry=self.registry)
@@ -43,6 +49,10 @@ class Metrics:
                 self._open.add(capture.id)
             case Refused():
                 self._refused.inc()
+            case Denied(verb=verb):
+                self._denied.labels(verb.value).inc()
+            case ApprovalRuled(ruling=ruling):
+                self._ruled.labels(ruling.value).inc()
             case StepFinished(result=result):
                 self._steps.labels(result.step, result.outcome.value).inc()
                 self._seconds.observe(result.seconds)

@@ -33,6 +33,7 @@ from bot.model import (
     mirrored_key,
     noted_key,
 )
+from bot.redact import Mask
 from bot.reporters.pagerduty import NOTE_BYTES, OURS, Notes, last_line
 
 TRIED_FOR_S = 24 * 3600.0  # after that, words that could not be carried over are given up
@@ -66,7 +67,7 @@ class Exchange:
         notes: Notes,
         rooms: Rooms,
         *,
-        mask: Callable[[str], str],
+        mask: Mask,
         is_gone: Callable[[str], bool],
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -93,16 +94,16 @@ class Exchange:
         return await self._journal.incident_of(channel)
 
     async def note(
-        self, text: str, *, source: str, who: Person, sender: Person, place: Place, said_at: datetime
+        self, text: str, *, source: str, who: Person, sender: Person, place: Place, said_at: datetime, url: str = ""
     ) -> str:
-        """Take words for the notes of the channel's incident; what becomes of them, as a sentence.
+        """Take words, which stand at *url*, for the notes of the channel's incident; what becomes of them, as a sentence.
 
         Raises UserError where they cannot be taken, and JournalError.
         """
         incident = await self.incident(place.channel)
         if incident is None:
             raise UserError("This channel belongs to no incident yet.", cure="Type `/capture link INCIDENT` first.")
-        text = self._mask(text).strip()
+        text = self._mask(text, incident).strip()
         if not text:
             raise UserError("There are no words to be noted.", cure="Write `/capture note` and what is to be kept.")
         before = await self._newest(source)
@@ -119,6 +120,7 @@ class Exchange:
             at=self._now(),
             owner=self._journal.owner,
             instead=before.key if before else "",
+            url=url,
         )
         if (size := len(content(noted).encode())) > NOTE_BYTES:
             raise UserError(
@@ -134,8 +136,10 @@ class Exchange:
 
         Raises JournalError.
         """
-        noted, text = await self._newest(source), self._mask(new).strip()
-        if noted is None or noted.text != self._mask(old).strip() or not text:
+        if (noted := await self._newest(source)) is None:
+            return
+        text = self._mask(new, noted.incident).strip()
+        if noted.text != self._mask(old, noted.incident).strip() or not text:
             return
         renewed = replace(noted, text=text, at=self._now(), owner=self._journal.owner, instead=noted.key)
         if len(content(renewed).encode()) <= NOTE_BYTES:
@@ -239,4 +243,5 @@ def content(noted: Noted) -> str:
     where = f" in #{noted.place.channel_name.lstrip('#')}" if noted.place.channel_name else " in Slack"
     by = f", sent by {noted.sender.name}" if noted.sender.id != noted.who.id else ""
     at = f"{noted.said_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{noted.who.name}{where}, {at}{by}:\n{noted.text}\n\n{OURS}{noted.source}"
+    link = f"{noted.url}\n" if noted.url else ""
+    return f"{noted.who.name}{where}, {at}{by}:\n{noted.text}\n{link}\n{OURS}{noted.source}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
-import os
 import re
 import signal
 import sys
@@ -15,12 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bot.assembly import Bot, assemble, background, now
+from bot.assembly import Bot, assemble, background, now, whoever_runs_this
 from bot.command import Take, read
 from bot.errors import DeliveryFailed, UserError
 from bot.incidents import FirstSets
 from bot.logs import open_log
-from bot.model import Person, Source, Trigger
+from bot.model import Source, Trigger
 from bot.offers import HOLDS_S
 from bot.pagerduty.client import PagerDutyClient
 from bot.reporters import Reporter
@@ -140,7 +138,7 @@ async def _agree(bot: Bot, trigger: Trigger, console: Console, *, agreed: bool) 
         listed = "".join(f"\n  {printable(choice.label)}" for choice in offered.choices)
         raise UserError(f"{offered.choices_in_all} processes match. Name one with pid=…:{listed}")
     what = f"{trigger.recipe} on {', '.join(trigger.targets)}"
-    console.print(printable(f"⚖️ {what}: {offered.cost}."), markup=False, highlight=False)
+    console.print(printable(f"⚖️ {what}: {offered.cost}. {offered.left}".rstrip()), markup=False, highlight=False)
     if not agreed and not sys.stdin.isatty():
         raise UserError("Somebody must agree to that.", cure="Repeat it with --yes.")
     if not agreed and not await _says_yes(console):
@@ -164,15 +162,6 @@ async def _says_yes(console: Console) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def whoever_runs_this() -> Person:
-    """The user of this process."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user that has no name
-        name = f"user {os.getuid()}"
-    return Person(id=str(os.getuid()), name=name)
-
-
 async def _see_through(bot: Bot, triggers: tuple[Trigger, ...]) -> list[str]:
     """Start captures, stop them on a signal, and return their ids once they have ended.
 
@@ -189,7 +178,7 @@ async def _see_through(bot: Bot, triggers: tuple[Trigger, ...]) -> list[str]:
     async def stop() -> None:
         for capture in captures:
             with suppress(UserError):  # it ended by itself meanwhile
-                await bot.desk.stop(capture.id, capture.who)
+                await bot.desk.stop(capture.id, capture.who, source=Source.TERMINAL)
 
     for number in STOPPING:
         loop.add_signal_handler(number, lambda: tasks.named("stop") or tasks.start(stop(), name="stop"))

@@ -18,7 +18,7 @@ from functools import partial
 from time import thread_time
 
 from bot.errors import StepFailed
-from bot.insights import HEAD_BYTES, header
+from bot.insights import FILE_BYTES, HEAD_BYTES, header
 from bot.insights.words import size
 from bot.model import File, Outcome, Step
 from bot.redact import BLOCK_BYTES, RedactionStream
@@ -42,7 +42,7 @@ class StepStream:
 
     *start* begins one sample on the target. Facts: `outcome` and `reason`, `cut`, `exit_status`, `command`,
     `stop_proof`, `remark`, and `head`, the first HEAD_BYTES of what was let through. `file` is None where none
-    follows; it is known once `chunks` has ended. Whoever does not iterate `file_chunks` to its end has to `close`.
+    follows, `file_head` its first FILE_BYTES where an insight wants them; it is known once `chunks` has ended. Whoever does not iterate `file_chunks` to its end has to `close`.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class StepStream:
         self.remark = ""
         self.file: FileHead | None = None
         self.file_cut = False
+        self.file_head = bytearray()
         self.head = bytearray()
         self.head_is_whole = True
         self.redaction = redaction
@@ -164,6 +165,8 @@ class StepStream:
                     self.cut = True
                 if allowed := raw[:room]:
                     self._take(len(allowed))
+                    if self._step.insight and (missing := FILE_BYTES - len(self.file_head)) > 0:
+                        self.file_head += allowed[:missing]
                     yield allowed
                 if self.cut and len(raw) > room:
                     return

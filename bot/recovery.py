@@ -12,7 +12,7 @@ import structlog
 
 from bot.errors import StoreError
 from bot.journal import Holder, Journal
-from bot.model import Accepted, Artifact, Capture, Finished, Moved, State, StepFinished
+from bot.model import Accepted, Artifact, Capture, Finished, Moved, Reported, State, StepFinished
 from bot.runner import ending, manifest_of
 from bot.stores import Store
 from bot.stores.intake import once
@@ -147,6 +147,18 @@ class Recovery:
                 case [Accepted(capture=capture), *_] if key.startswith(capture.prefix):
                     await self._journal.append(Moved(capture_id=name, key=key, artifact=artifact, at=self._now()))
                     return
+        if capture_id := await self._reported(key):
+            await self._journal.append(Moved(capture_id=capture_id, key=key, artifact=artifact, at=self._now()))
+
+    async def _reported(self, key: str) -> str:
+        """The capture whose story links the report of that *key*; "" where it is none's."""
+        read, found = 0, ""
+        while page := await self._journal.after(read, only="reported"):
+            for seq, event in page:
+                read = seq
+                if isinstance(event, Reported) and event.artifact.key == key:
+                    found = event.capture_id
+        return found
 
 
 async def _again(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
@@ -23,14 +24,10 @@ from bot.model import (
     Artifact,
     Capture,
     Event,
-    File,
     Finding,
     Finished,
-    Log,
     Outcome,
     Recipe,
-    Run,
-    Script,
     Sql,
     Started,
     State,
@@ -39,13 +36,14 @@ from bot.model import (
     StepResult,
     StepStarted,
     Target,
+    TargetKind,
 )
 from bot.pipeline import Allowance, StepStream
 from bot.redact import Redactor
 from bot.settings import Limits
 from bot.stores import Store
 from bot.stores.keys import binary_key
-from bot.transports import Execution, Transport
+from bot.transports import Execution, Transport, way_of
 
 MANIFEST_VERSION = 1
 TEXT = "text/plain; charset=utf-8"
@@ -141,9 +139,11 @@ class Runner:
             for target in job.targets:
                 places = asyncio.Semaphore(self._limits.steps_at_once)
                 for step in job.steps:
-                    group.create_task(self._run_step(target, step, life, places))
+                    group.create_task(self._run_step(target, step, job.recipe.wants, life, places))
 
-    async def _run_step(self, target: Target, step: Step, life: _Life, places: asyncio.Semaphore) -> None:
+    async def _run_step(
+        self, target: Target, step: Step, wants: TargetKind, life: _Life, places: asyncio.Semaphore
+    ) -> None:
         capture = life.capture
         async with places:
             began, clock = self._now(), asyncio.get_running_loop().time
@@ -151,7 +151,7 @@ class Runner:
             blank = StepResult(target=target.name, step=step.id, outcome=Outcome.SKIPPED, started_at=began, seconds=0.0)
             if life.stopped:
                 result = replace(blank, outcome=Outcome.STOPPED, reason=life.stopped)
-            elif (transport := self._transport(target, step)) is None:
+            elif (transport := self._transports.get(way_of(target, step, wants))) is None:
                 result = replace(blank, reason=_no_way(target, step))
             else:
                 await self._emit(StepStarted(capture_id=capture.id, target=target.name, step=step.id, at=began))
@@ -162,14 +162,6 @@ class Runner:
             result = replace(result, seconds=round(clock() - begun, 3))
             life.results.append(result)
             await self._emit(StepFinished(capture_id=capture.id, result=result, at=self._now()))
-
-    def _transport(self, target: Target, step: Step) -> Transport | None:
-        match step.action:
-            case Sql():
-                way = "mysql" if target.mysql else ""
-            case Run() | Script() | Log() | File():
-                way = "local" if target.local else "ssh" if target.ssh else ""
-        return self._transports.get(way)
 
     async def _capture_step(
         self, target: Target, step: Step, life: _Life, transport: Transport, blank: StepResult
@@ -207,8 +199,8 @@ class Runner:
             artifact=kept.pop(0) if artifact else None,
             files=tuple(replace(one, cut=stream.file_cut) for one in kept),
             masked=dict(stream.redaction.masked),
-            findings=await self._read(target, step, stream),
-            stop_proof=stream.stop_proof,
+            findings=await self._read(target, step, stream, life.redactor),
+            stop_proof=life.redactor.text(stream.stop_proof),
             remark=life.redactor.text(stream.remark),
         )
 
@@ -228,21 +220,23 @@ class Runner:
                 await stream.stop(Outcome.FAILED, f"{what} could not be kept.")
                 return None, error.reason
 
-    async def _read(self, target: Target, step: Step, stream: StepStream) -> tuple[Finding, ...]:
+    async def _read(self, target: Target, step: Step, stream: StepStream, redactor: Redactor) -> tuple[Finding, ...]:
         insight = self._insights.get(step.insight or "")
         if insight is None or not stream.head:
             return ()
         reading = Reading(
             text=stream.head.decode("utf-8", "replace"),
             target=target.name,
+            file=bytes(stream.file_head),
             cut=stream.cut or not stream.head_is_whole,
         )
         try:
             # In a thread: two MiB of text may take longer than an acknowledgement may wait.
-            return tuple(await asyncio.to_thread(lambda: list(insight(reading))[:FINDINGS_PER_STEP]))
+            found = await asyncio.to_thread(lambda: list(insight(reading))[:FINDINGS_PER_STEP])
         except Exception:  # a third-party insight's bug must not cost the evidence that it was to explain
             log.exception("insight failed", insight=step.insight, target=target.name)
             return ()
+        return tuple(_masked(one, redactor) if reading.file else one for one in found)
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -287,6 +281,7 @@ def manifest_of(
         "reason": reason,
         "ended_at": at,
         "capture": asdict(capture),
+        "masked": dict(sum((Counter(result.masked) for result in results), Counter[str]())),
         "steps": [{**asdict(result), "findings": [asdict(f) for f in result.findings]} for result in results],
         "found_after_interruption": [asdict(artifact) for artifact in found],
     }
@@ -320,9 +315,18 @@ def _state_of(life: _Life) -> State:
     return State.FAILED
 
 
+def _masked(finding: Finding, redactor: Redactor) -> Finding:
+    """What was read from a file, which was not redacted."""
+    return replace(
+        finding, text=redactor.text(finding.text), evidence=tuple(redactor.text(line) for line in finding.evidence)
+    )
+
+
 def _no_way(target: Target, step: Step) -> str:
     if isinstance(step.action, Sql):
         return f"{target.name} has no database in capturebot.yml; add `mysql:` to it."
+    if target.windows:
+        return f"{target.name} is a Windows host, and this step is for Linux."
     return f"{target.name} has no host access in capturebot.yml; add `ssh:` to it to run this step."
 
 

@@ -15,11 +15,14 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.assembly import Bot, assemble, background, now
+from bot import __version__
+from bot.approving import Approving
+from bot.assembly import Bot, assemble, background, now, whoever_runs_this
 from bot.errors import UserError
 from bot.following import Follower
 from bot.incidents import Pages
 from bot.logs import open_log
+from bot.model import Opened
 from bot.notes import Exchange
 from bot.pagerduty.client import PagerDutyClient
 from bot.pagerduty.dedicated import DedicatedChannels
@@ -29,19 +32,26 @@ from bot.reporters.pagerduty import PagerDutyNote
 from bot.reporters.slack import SlackThread
 from bot.reporters.telling import Teller
 from bot.settings import Settings, Slack
+from bot.slack.answering import Answering
 from bot.slack.app import Listener, make_app
+from bot.slack.approvals import Approvals
 from bot.slack.board import Board
 from bot.slack.channels import Channels
 from bot.slack.choices import Choices
 from bot.slack.clerk import Clerk
+from bot.slack.client import SlackClient
 from bot.slack.dialogs import Dialogs
+from bot.slack.directory import Directory
+from bot.slack.ending import Endings
 from bot.slack.home import Home
+from bot.slack.intake import Intake
 from bot.slack.keeper import Keeper
 from bot.slack.lookout import Lookout
 from bot.slack.mentions import Mentions
 from bot.slack.notes import Notes
 from bot.slack.noticeboard import Noticeboard
 from bot.slack.people import People
+from bot.slack.requests import RequestBoard
 from bot.slack.rooms import Rooms
 from bot.slack.sockets import Sockets
 from bot.tasks import Tasks
@@ -50,7 +60,6 @@ from bot.web import Take, Web
 SETTLE_S = 15.0  # how long the last messages may take when the process ends
 FIRST_LOOK_S = 5.0  # how long the first commands and messages wait for that
 CANCEL_S = 5.0  # how long background work may take to end
-SLACK_TIMEOUT_S = 20
 SWITCH_S = 0.0005  # how long a busy thread may keep the loop waiting, each time that it wants to go on
 
 log = structlog.get_logger()
@@ -70,6 +79,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         bot = await stack.enter_async_context(assemble(settings, environ=environ, base=base))
         open_log(as_json=not sys.stderr.isatty(), mask=bot.mask)
+        await bot.journal.append(_opened(bot))
         service = await _make(stack, settings.slack, bot)
         following = background()
         stack.push_async_callback(following.cancel, CANCEL_S)
@@ -77,6 +87,7 @@ async def serve(
             await follower.remember()
         await _open_web(stack, settings, bot, service.sockets)
         await _begin(settings.slack, bot, service, following)
+        await _copy_journal(stack, bot)
         log.info("serving", recipes=len(bot.desk.recipes), targets=len(settings.targets))
         await stopped.wait()
         log.info("draining", captures=len(bot.desk.underway))
@@ -94,6 +105,7 @@ class _Service:
 
     teller: Teller
     rooms: Rooms
+    requests: RequestBoard
     sockets: Sockets
     followers: list[Follower]
     tasks: Tasks
@@ -101,7 +113,7 @@ class _Service:
 
 async def _make(stack: AsyncExitStack, slack: Slack, bot: Bot) -> _Service:
     """Put everything together; *stack* ends it, the last first. Raises UserError when Slack does not let it in."""
-    client = await _slack_client(slack, bot)
+    client = await SlackClient.open(slack, bot.secrets)
     pagerduty = PagerDutyClient(bot.settings.pagerduty, bot.secrets) if bot.settings.pagerduty else None
     reporters: list[Reporter] = [
         SlackThread(client, began=now(), clock=asyncio.get_running_loop().time, pagerduty=pagerduty is not None)
@@ -116,24 +128,40 @@ async def _make(stack: AsyncExitStack, slack: Slack, bot: Bot) -> _Service:
     keeper, channels = _keeper(stack, client, bot, pagerduty)
     rooms = Rooms(bot.journal, keeper, now=now, is_gone=bot.is_gone)
     stack.push_async_callback(rooms.close)
-    exchange, people = _exchange(client, bot, pagerduty), People(client)
-    notes = Notes(client, exchange, people, now=now)
+    endings = Endings(bot.journal, pagerduty)
+    approving = Approving(bot.desk, bot.journal, mask=bot.mask, ended_since=endings.ended_since, now=now)
+    requests = RequestBoard(client, bot.desk, bot.journal, approving, mask=bot.mask, now=now, is_gone=bot.is_gone)
+    stack.push_async_callback(requests.close)
+    exchange, people, intake = _exchange(client, bot, pagerduty), People(client), Intake()
+    stack.push_async_callback(intake.close, CANCEL_S)
+    notes = Notes(client, exchange, people, intake=intake, permission=bot.desk.permission, now=now)
     clerk = Clerk(
         bot.desk,
         bot.journal,
         incidents=pagerduty,
-        untold=lambda: {**teller.untold(), **rooms.untold()},
+        untold=lambda: {**teller.untold(), **rooms.untold(), **requests.untold()},
         now=now,
         notes=notes,
         planned=bot.schedule.planned,
         reports=bot.reports,
     )
-    listeners = [*_listeners(client, bot, clerk, people), notes.listen, channels.listen, Choices(keeper, clerk).listen]
+    answering = Answering(bot.journal, now=now)
+    listeners = [
+        *_listeners(client, bot, clerk, people, intake),
+        notes.listen,
+        channels.listen,
+        Choices(keeper, clerk, answering).listen,
+        Approvals(client, approving, answering).listen,
+    ]
+    directory = Directory(client, groups=bot.settings.policy.groups, tasks=tasks, clock=asyncio.get_running_loop().time)
+    bot.desk.permission.members = directory
     with _in_words(slack):
-        app = await make_app(client, clerk, *listeners)
-    sockets = Sockets(app, await bot.secrets.resolve(slack.app_token), count=slack.connections)
+        app = await make_app(client, clerk, directory, *listeners)
+    sockets = Sockets(app, client.app_token, count=slack.connections)
     stack.push_async_callback(sockets.close)
-    return _Service(teller=teller, rooms=rooms, sockets=sockets, followers=_followers(bot, exchange), tasks=tasks)
+    return _Service(
+        teller=teller, rooms=rooms, requests=requests, sockets=sockets, followers=_followers(bot, exchange), tasks=tasks
+    )
 
 
 async def _begin(slack: Slack, bot: Bot, service: _Service, following: Tasks) -> None:
@@ -142,6 +170,7 @@ async def _begin(slack: Slack, bot: Bot, service: _Service, following: Tasks) ->
     await _bury_the_dead(bot, tasks)
     await service.teller.start()
     await service.rooms.start()
+    await service.requests.start()
     for follower in service.followers:
         following.start(follower.follow(), name=f"follow {follower.name}")
     tasks.start(bot.desk.keep_watch(is_gone=bot.is_gone), name="desk watch")
@@ -150,6 +179,36 @@ async def _begin(slack: Slack, bot: Bot, service: _Service, following: Tasks) ->
         await service.sockets.open()
     tasks.start(service.sockets.watch(), name="socket watch")
     _favour_the_loop()
+
+
+def _opened(bot: Bot) -> Opened:
+    """That this process serves from now on, and with which configuration."""
+    document = bot.settings.document
+    return Opened(
+        owner=bot.journal.owner,
+        who=whoever_runs_this(),
+        version=__version__,
+        config_sha256=document.sha256 if document else "",
+        recipes_in_all=len(bot.desk.recipes),
+        targets_in_all=len(bot.settings.targets),
+        at=now(),
+    )
+
+
+async def _copy_journal(stack: AsyncExitStack, bot: Bot) -> None:
+    """Copy the journal into S3 from now on, where that is asked for."""
+    if (audit := bot.settings.audit) is None or bot.settings.s3 is None:
+        return
+    from bot.audit.copies import Copies, settings_of
+    from bot.stores.bucket import Bucket  # its SDK takes as long to import as most of the rest together
+
+    bucket = await Bucket.open(settings_of(audit, bot.settings.s3), bot.secrets)
+    stack.push_async_callback(bucket.close)
+    copies = Copies(bot.journal, bucket, audit, bot.settings.s3, now=now)
+    stack.push_async_callback(copies.finish)
+    tasks = background()
+    stack.push_async_callback(tasks.cancel, CANCEL_S)  # before it is finished
+    tasks.start(copies.keep(), name="journal's copy")
 
 
 async def _bury_the_dead(bot: Bot, tasks: Tasks) -> None:
@@ -176,13 +235,13 @@ def _exchange(client: AsyncWebClient, bot: Bot, pagerduty: PagerDutyClient | Non
     return Exchange(bot.journal, pagerduty, rooms, mask=bot.mask, is_gone=bot.is_gone, now=now)
 
 
-def _listeners(client: AsyncWebClient, bot: Bot, clerk: Clerk, people: People) -> list[Listener]:
+def _listeners(client: AsyncWebClient, bot: Bot, clerk: Clerk, people: People, intake: Intake) -> list[Listener]:
     """What hears of more than commands and presses."""
-    dialogs = Dialogs(client, bot.desk, clerk, now=now)
+    dialogs = Dialogs(client, bot.desk, clerk, intake=intake, now=now)
     return [
         dialogs.listen,
         Home(client, bot.desk, clerk, dialogs).listen,
-        Mentions(client, clerk, people).listen,
+        Mentions(client, clerk, people, intake).listen,
     ]
 
 
@@ -207,7 +266,9 @@ def _keeper(
     lookout = Lookout(
         client, bot.journal, incidents=pagerduty, services=settings.services, now=now, dedicated=dedicated
     )
-    keeper = Keeper(bot.desk, bot.journal, board=Board(client), lookout=lookout, now=now)
+    keeper = Keeper(
+        bot.desk, bot.journal, board=Board(client), lookout=lookout, endings=Endings(bot.journal, pagerduty), now=now
+    )
     announcements = settings.slack.announcements if settings.slack else ()
     return keeper, Channels(bot.journal, lookout, services=settings.services, announcements=announcements, now=now)
 
@@ -231,15 +292,6 @@ def _reception(settings: Settings, bot: Bot) -> Take | None:
         )
     secrets, count = settings.pagerduty.webhook_secrets, bot.metrics.called
     return Reception(bot.journal, bot.secrets, secrets, now=now, count=count).take
-
-
-async def _slack_client(settings: Slack, bot: Bot) -> AsyncWebClient:
-    return AsyncWebClient(
-        token=await bot.secrets.resolve(settings.bot_token),
-        base_url=settings.api_url,
-        timeout=SLACK_TIMEOUT_S,
-        retry_handlers=[],  # the reporters retry by themselves, and look before they post again
-    )
 
 
 @contextmanager

@@ -11,13 +11,20 @@ from pathlib import Path
 
 from bot import yamlfile
 from bot.baselines import read_baselines
+from bot.budgets import read_budgets
 from bot.errors import ConfigError, Problem
-from bot.model import Baseline, MySql, SecretRef, Service, Ssh, Target, Tls
+from bot.model import STANDARD, AwsSecrets, Baseline, Budgets, Policy, Redaction, SecretRef, Service, Target, Vault
+from bot.policy.shape import read_policy
 from bot.recipes.queries import Query, read_queries
+from bot.redact.shape import read_redaction
+from bot.retention import Audit, read_audit, read_keys, read_retention
+from bot.secrets.shape import faults_of_references, read_aws, read_vault
 from bot.services import read_services
-from bot.settings_file import MySqlShape, PagerDutyShape, S3Shape, SettingsShape, SlackShape, SshShape
+from bot.settings_file import PagerDutyShape, S3Shape, SettingsShape, SlackShape
 from bot.shapes import shaped
-from bot.yamlfile import Document, nearest, shown
+from bot.targets import read_targets
+from bot.values import path_from
+from bot.yamlfile import Document
 
 WEBHOOKS = "/pagerduty/webhooks"  # where PagerDuty calls, on the address of `web`
 
@@ -57,6 +64,8 @@ class S3:
     encryption: str | None = "AES256"  # or "aws:kms"; None where the bucket's default rules
     kms_key: str | None = None
     path_style: bool = False
+    retention: Mapping[str, int] = field(default_factory=dict)  # days by kind of object; others are kept for ever
+    keys: Mapping[str, str] = field(default_factory=dict)  # KMS keys of targets that have one of their own
     browse_url: str | None = None  # e.g. https://…/{bucket}/{key}; None: the AWS console, or no link with an endpoint
 
 
@@ -88,8 +97,14 @@ class Settings:
     slack: Slack | None = None
     pagerduty: PagerDuty | None = None
     s3: S3 | None = None
+    audit: Audit | None = None
     folder: Path | None = None  # keeps artifacts where there is no S3
     web: str | None = None  # host:port of health and metrics
+    policy: Policy = field(default_factory=Policy)
+    budgets: Budgets = field(default_factory=Budgets)
+    redaction: Redaction = STANDARD
+    vault: Vault | None = None
+    awssm: AwsSecrets | None = None
     limits: Limits = field(default_factory=Limits)
     document: Document | None = field(default=None, repr=False, compare=False)  # what the file holds, to name its lines
 
@@ -105,72 +120,36 @@ def load(path: Path) -> Settings:
     limits = {name: value for name, value in shape.limits or () if value is not None}
     databases = [name for name, target in shape.targets.items() if target.mysql]
     problems: list[Problem] = []
-    targets = _targets(document, shape, base, problems)
+    targets = read_targets(document, shape.targets, problems, base=base)
     queries = read_queries(document, shape.queries or {}, problems, base=base, databases=databases)
     services = read_services(document, shape.services or {}, problems, targets=targets)
     baselines = read_baselines(document, shape.baselines or (), problems, targets=targets)
+    policy = read_policy(document, shape.policy, problems)
+    faults_of_references(document, {"vault": shape.vault is not None, "awssm": shape.awssm is not None}, problems)
+    keys = read_keys(document, shape.s3.keys if shape.s3 else (), targets, problems)
     if problems:
         raise ConfigError(tuple(problems))
     return Settings(
+        vault=read_vault(shape.vault, base),
+        awssm=read_aws(shape.awssm),
+        policy=policy,
         targets=targets,
         queries=queries,
         services=services,
         baselines=baselines,
         document=document,
-        tools=_path(shape.tools, base) if shape.tools is not None else None,
+        tools=path_from(shape.tools, base) if shape.tools is not None else None,
         journal=_journal(shape.journal, base),
-        recipes=tuple(_path(folder, base) for folder in shape.recipes or ()),
+        recipes=tuple(path_from(folder, base) for folder in shape.recipes or ()),
         slack=_slack(shape.slack) if shape.slack else None,
         pagerduty=_pagerduty(shape.pagerduty) if shape.pagerduty else None,
-        s3=_s3(shape.s3) if shape.s3 else None,
-        folder=_path(shape.folder, base) if shape.folder is not None else None,
+        s3=_s3(shape.s3, keys) if shape.s3 else None,
+        audit=read_audit(shape.audit),
+        folder=path_from(shape.folder, base) if shape.folder is not None else None,
         web=shape.web,
+        budgets=read_budgets(shape.budgets),
+        redaction=read_redaction(shape.redaction),
         limits=Limits(**limits),
-    )
-
-
-def _targets(document: Document, shape: SettingsShape, base: Path, problems: list[Problem]) -> dict[str, Target]:
-    """The targets by name; what is wrong with them is added to *problems*."""
-    jumps = {name: _ssh(target.ssh, base) for name, target in shape.targets.items() if target.ssh}
-    for name, target in shape.targets.items():
-        if target.mysql and target.mysql.via is not None and target.mysql.via not in jumps:
-            meant = nearest(target.mysql.via, jumps)
-            cure = f"did you mean `{meant}`?" if meant else "name a target that has `ssh`, or add one"
-            where = ("targets", name, "mysql", "via")
-            problems.append(document.problem(where, f"there is no target `{shown(target.mysql.via)}` with `ssh`", cure))
-    return {
-        name: Target(
-            name=name,
-            about=target.about,
-            mysql=_mysql(target.mysql, base, jumps) if target.mysql else None,
-            ssh=jumps.get(name),
-            local=target.local,
-        )
-        for name, target in shape.targets.items()
-    }
-
-
-def _ssh(shape: SshShape, base: Path) -> Ssh:
-    return Ssh(
-        host=shape.host,
-        user=shape.user,
-        known_hosts=_path(shape.known_hosts, base),
-        port=shape.port,
-        key=shape.key,
-        password=shape.password,
-    )
-
-
-def _mysql(shape: MySqlShape, base: Path, jumps: Mapping[str, Ssh]) -> MySql:
-    return MySql(
-        host=shape.host,
-        user=shape.user,
-        password=shape.password,
-        port=shape.port,
-        database=shape.database,
-        tls=Tls(shape.tls),
-        ca=_path(shape.ca, base) if shape.ca is not None else None,
-        via=jumps.get(shape.via or ""),
     )
 
 
@@ -194,7 +173,7 @@ def _pagerduty(shape: PagerDutyShape) -> PagerDuty:
     )
 
 
-def _s3(shape: S3Shape) -> S3:
+def _s3(shape: S3Shape, keys: Mapping[str, str]) -> S3:
     return S3(
         bucket=shape.bucket,
         prefix=shape.prefix,
@@ -206,19 +185,12 @@ def _s3(shape: S3Shape) -> S3:
         kms_key=shape.kms_key,
         path_style=shape.path_style,
         browse_url=shape.browse_url,
+        retention=read_retention(shape.retention),
+        keys=keys,
     )
 
 
 def _journal(url: str, base: Path) -> str:
     """The URL with a relative SQLite path made absolute."""
     scheme = "sqlite:///"
-    return f"{scheme}{_path(url.removeprefix(scheme), base)}" if url.startswith(scheme) else url
-
-
-def _path(text: str, base: Path) -> Path:
-    """An absolute path; `~` is the home of the bot's own user where it has one."""
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:  # no such user, or one without a home
-        path = Path(text)
-    return base / path
+    return f"{scheme}{path_from(url.removeprefix(scheme), base)}" if url.startswith(scheme) else url

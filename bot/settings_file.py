@@ -8,10 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from bot.baselines import BaselineShape
+from bot.budgets import BudgetsShape
+from bot.policy.shape import PolicyShape
 from bot.recipes.queries import QueryName, QueryShape
+from bot.redact.shape import RedactionShape
+from bot.retention import AuditShape, BucketName, KeyShape, Prefix, RetentionShape
+from bot.secrets.shape import AwsSecretsShape, VaultShape
 from bot.services import ServiceName, ServiceShape
 from bot.shapes import Shape, wrong
-from bot.values import Host, Matches, Port, Secret, Size, Text, Url, User, check_host
+from bot.targets import TargetName, TargetShape
+from bot.values import Matches, Secret, Size, Text, Url, check_host
 
 
 def _browse_url(text: str) -> str:
@@ -39,85 +45,6 @@ def _web(value: Any) -> str:
         wrong("must be `host:port`, with a port from 1 to 65535", "write for example `127.0.0.1:8080`")
     check_host(name.removeprefix("[").removesuffix("]"))
     return f"{name}:{port}"
-
-
-# --- ways to reach targets ----------------------------------------------------------------------
-
-
-class SshShape(Shape):
-    """How to reach a machine over SSH."""
-
-    host: Host = Field(description="its name or address", examples=["10.0.0.5"])
-    user: User = Field(description="who the bot logs in as", examples=["capture"])
-    port: Port = Field(22, description="port of sshd", examples=[22])
-    key: Secret | None = Field(None, description="a private key", examples=["file:/etc/capturebot/id_ed25519"])
-    password: Secret | None = Field(
-        None, description="a password, where keys are not allowed", examples=["env:SSH_PASSWORD"]
-    )
-    known_hosts: Text = Field(
-        "~/.ssh/known_hosts",
-        description="file of host keys; the host's own must be in it",
-        examples=["/etc/capturebot/known_hosts"],
-    )
-
-
-class MySqlShape(Shape):
-    """How to reach a MySQL or MariaDB server."""
-
-    host: Host = Field(
-        description="its name or address, as seen from the jump host where there is one", examples=["10.0.0.5"]
-    )
-    user: User = Field(description="the account that reads", examples=["capture"])
-    port: Port = Field(3306, description="port of the server", examples=[3306])
-    password: Secret | None = Field(None, description="the account's password", examples=["env:ORDERS_DB"])
-    database: Text | None = Field(None, description="the schema that statements start in", examples=["orders"])
-    tls: Literal["verify", "required", "off"] = Field(
-        "verify",
-        description="verify: certificate and name are checked; required: encrypted only; off",
-        examples=["verify"],
-    )
-    ca: Text | None = Field(
-        None, description="file of the authority that signed the certificate", examples=["/etc/capturebot/ca.pem"]
-    )
-    via: Text | None = Field(None, description="a target with `ssh`, to reach it through", examples=["bastion"])
-
-    @model_validator(mode="after")
-    def _ca_is_used(self) -> MySqlShape:
-        if self.ca is not None and self.tls != "verify":
-            wrong(f"is not used with `tls: {self.tls}`", "write `tls: verify`, or take it out", at="ca")
-        return self
-
-
-class TargetShape(Shape):
-    """Something a capture can be taken of."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"required": ["mysql"]},
-                {"required": ["ssh"]},
-                {"properties": {"local": {"const": True}}, "required": ["local"]},
-            ]
-        }
-    )
-
-    about: Annotated[str, Field(max_length=200)] = Field(
-        "", description="what it is, for people", examples=["Orders, primary"]
-    )
-    mysql: MySqlShape | None = Field(None, description="its database")
-    ssh: SshShape | None = Field(None, description="its machine, over SSH")
-    local: bool = Field(False, description="it is the machine that the bot runs on", examples=[True])
-
-    @model_validator(mode="after")
-    def _reachable(self) -> TargetShape:
-        if not (self.mysql or self.ssh or self.local):
-            wrong("has no way to reach it", "add `ssh`, `mysql`, or `local: true` for this machine")
-        if self.ssh and self.local:
-            wrong("is given beside `ssh`, and programs can run in one place only", "keep one of them", at="local")
-        return self
-
-
-# --- the rest -----------------------------------------------------------------------------------
 
 
 class SlackShape(Shape):
@@ -171,19 +98,8 @@ class S3Shape(Shape):
         json_schema_extra={"dependentRequired": {"access_key": ["secret_key"], "secret_key": ["access_key"]}}
     )
 
-    bucket: Annotated[
-        str,
-        Matches(
-            r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, `-` and `.`"
-        ),
-    ] = Field(description="its name", examples=["incident-evidence"])
-    prefix: Annotated[
-        str,
-        Matches(
-            r"(?:[A-Za-z0-9_=-][A-Za-z0-9._=-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*)?",
-            "letters, digits, `.`, `_`, `=`, `-`, and `/` between parts",
-        ),
-    ] = Field("capturebot", max_length=200, description="begins every key", examples=["capturebot"])
+    bucket: BucketName = Field(description="its name", examples=["incident-evidence"])
+    prefix: Prefix = Field("capturebot", description="begins every key", examples=["capturebot"])
     region: Annotated[str, Matches(r"[a-z0-9-]{1,40}", "a region's name, such as `eu-west-1`")] = Field(
         "us-east-1", description="its region", examples=["eu-west-1"]
     )
@@ -203,6 +119,14 @@ class S3Shape(Shape):
     path_style: bool = Field(False, description="bucket in the path instead of the host name", examples=[True])
     browse_url: Annotated[str, AfterValidator(_browse_url)] | None = Field(
         None, description="where people open an object", examples=["https://files.example/{bucket}/{key}"]
+    )
+    retention: RetentionShape | None = Field(
+        None, description="how long objects are kept: each is tagged for the bucket's lifecycle rules"
+    )
+    keys: Annotated[list[KeyShape], Field(max_length=50)] = Field(
+        [],
+        description="encryption keys by a target's labels; the first that fits is taken",
+        examples=[[{"labels": {"pci": "yes"}, "kms_key": "alias/evidence-pci"}]],
     )
 
     @model_validator(mode="after")
@@ -249,14 +173,6 @@ class LimitsShape(Shape):
     )
 
 
-TargetName = Annotated[
-    str,
-    Matches(
-        r"[a-z0-9][a-z0-9._-]{0,62}", "lower-case letters, digits, `.`, `_` and `-`, at most 63", "rename the target"
-    ),
-]
-
-
 class SettingsShape(Shape):
     """capturebot.yml. Relative paths start from the file's own folder."""
 
@@ -288,12 +204,22 @@ class SettingsShape(Shape):
     slack: SlackShape | None = Field(None, description="the Slack app")
     pagerduty: PagerDutyShape | None = Field(None, description="where incidents get their notes")
     s3: S3Shape | None = Field(None, description="the bucket that keeps artifacts")
+    audit: AuditShape | None = Field(None, description="where the journal is copied to; it needs `s3`")
     folder: Text | None = Field(
         None, description="a folder that keeps artifacts, instead of `s3`", examples=["/var/lib/capturebot/artifacts"]
     )
     web: (
         Annotated[str, PlainValidator(_web), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})] | None
     ) = Field(None, description="host:port of health and metrics", examples=["127.0.0.1:8080"])
+    policy: PolicyShape | None = Field(None, description="who may do what, and what needs an approval")
+    budgets: BudgetsShape | None = Field(
+        None, description="how much the captures of an incident, a target or a person may take together"
+    )
+    redaction: RedactionShape | None = Field(
+        None, description="what is masked in evidence besides secrets, and what stays"
+    )
+    vault: VaultShape | None = Field(None, description="HashiCorp Vault or OpenBao, where secrets lie")
+    awssm: AwsSecretsShape | None = Field(None, description="AWS Secrets Manager, where secrets lie")
     limits: LimitsShape | None = Field(None, description="bounds for all captures together")
 
     @model_validator(mode="after")
@@ -310,6 +236,8 @@ class SettingsShape(Shape):
     def _one_store(self) -> SettingsShape:
         if self.s3 is None and self.folder is None:
             wrong("says nowhere to keep artifacts", "add `s3` with a bucket, or `folder` with a path")
+        if self.audit is not None and self.s3 is None:
+            wrong("needs `s3`, whose credentials it uses", "add `s3`, or take it out", at="audit")
         if self.s3 is not None and self.folder is not None:
             wrong("is given beside `s3`, and artifacts are kept in one place", "keep one of them", at="folder")
         return self

@@ -83,7 +83,7 @@ class _Detail:
                 cure = f"did you mean `{self.meant}`?" if self.meant else f"keys here are {listed(self._keys)}"
                 return document.problem(where, "is not a known key", cure)
             case "literal_error":
-                expected = get_args(_bare(self._field.annotation)) if self._field else ()
+                expected = re.findall(r"'([^']*)'", context["expected"])
                 meant = nearest(value, expected) if isinstance(value, str) else None
                 cure = f"did you mean `{meant}`?" if meant else ""
                 return document.problem(where, f"must be {listed(expected, 'or')}", cure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ from bot.model import (
     StopAsked,
 )
 
+PROOFS_AT_MOST = 4  # of steps that had to be ended, in one line
 BROUGHT_HOME = "The store refused it at first; capturebot's own disk kept it until the store took it."
 
 
@@ -150,9 +152,36 @@ class Story:
         return f"{files} on capturebot's own disk until the store takes them."
 
     @property
+    def broken_off(self) -> str:
+        """What steps that had to be ended left there and here, in one sentence; "" where none had to be."""
+        broken = [one for one in self.results if one.stop_proof]
+        several = len(self.capture.targets) > 1
+        said = list(dict.fromkeys((f"{one.target}: " if several else "") + one.stop_proof for one in broken))
+        if not said:
+            return ""
+        more = [f"{len(said) - PROOFS_AT_MOST} more ends below"] if len(said) > PROOFS_AT_MOST else []
+        files = sum(len(one.kept) for one in broken)
+        partial = f", {'1 partial file' if files == 1 else f'{files} partial files'} kept" if files else ""
+        return "; ".join(said[:PROOFS_AT_MOST] + more) + partial
+
+    @property
     def masked(self) -> int:
         """How many secrets were masked."""
-        return sum(sum(result.masked.values()) for result in self.results)
+        return sum(self.masked_kinds.values())
+
+    @property
+    def masked_kinds(self) -> Mapping[str, int]:
+        """How many secrets of each kind were masked."""
+        return sum((Counter(result.masked) for result in self.results), Counter())
+
+
+def receipt(masked: Mapping[str, int]) -> str:
+    """What was masked, by kind, as one line without an end: "14 secrets of 2 kinds masked (9 password, 5 jwt)"."""
+    count, kinds = sum(masked.values()), sorted(masked, key=lambda kind: (-masked[kind], kind))
+    what = f"{count} secret{'s' * (count != 1)}"
+    if len(kinds) <= 1:
+        return f"{what} masked" + "".join(f" ({kind})" for kind in kinds)
+    return f"{what} of {len(kinds)} kinds masked ({', '.join(f'{masked[kind]} {kind}' for kind in kinds)})"
 
 
 def begin(event: Accepted) -> Story:
@@ -211,7 +240,7 @@ def _beside(story: Story, event: Event) -> Story:
         case NoteWritten(note_id=note_id):
             return replace(story, note_id=note_id, note_trouble="")
         case Reported(artifact=artifact):
-            return replace(story, report=artifact)
+            return _at_home(replace(story, report=artifact))
         case NoteFailed(reason=reason):
             return replace(story, note_trouble=reason)
         case _:
@@ -245,6 +274,7 @@ def _at_home(story: Story) -> Story:
         results=tuple(map(at_home, story.results)),
         saved=tuple(home(kept) for kept in story.saved),
         manifest=home(story.manifest) if story.manifest else None,
+        report=home(story.report) if story.report else None,
         reason=worded(story.reason, story.manifest) if story.manifest else story.reason,
     )
 

@@ -7,17 +7,18 @@ ask, once and with their defaults: nothing tells better whether an account may.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from bot.features import FEATURES, Facts, is_root, windows
 from bot.insights import sections
-from bot.model import Outcome, Recipe, Run, Script, Sql, Step, Target, TargetKind
+from bot.model import Event, Outcome, Person, Probed, Recipe, Run, Script, Sql, Step, Target, TargetKind
 from bot.pipeline import Allowance, StepStream
 from bot.recipes import bind, bind_parameters
 from bot.redact import Redactor
-from bot.transports import Execution, Transport
+from bot.transports import Execution, Transport, becoming
 from bot.yamlfile import listed
 
 ANSWER_BYTES = 4_000_000
@@ -64,62 +65,14 @@ say tracefs "$(ls -d /sys/kernel/tracing/events /sys/kernel/debug/tracing/events
 can kernel-log sh -c 'dmesg | head -n 1'
 can journal sh -c '[ -d /run/systemd/system ] && journalctl --quiet --lines=1 --no-pager | grep -q .'
 can sockets sh -c 'ss -Htnp | head -n 1'
+for each in $ROOTS; do
+  say "root $each" "$(sudo -n -l "$each" >/dev/null 2>&1 && echo yes)"
+done
 say packets "$(getcap "$(command -v tcpdump)" 2>/dev/null | grep -o cap_net_raw)"
 say end yes
 """
 
 _PLAIN = re.compile(r"[\w./+-]+")  # what a shell reads as one word
-
-Facts = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """Something of a host that makes recipes see more: *lack* says what stays unseen without, *cure* what mends it."""
-
-    there: Callable[[Facts], bool]
-    lack: str
-    cure: str
-
-
-def _root(facts: Facts) -> bool:
-    return facts.get("uid") == "0"
-
-
-# What `wants:` of a step may name beside programs.
-FEATURES: Mapping[str, Feature] = {
-    "root": Feature(_root, "what belongs to other users stays unseen", "log in as root"),
-    "ptrace": Feature(
-        lambda facts: _root(facts) or facts.get("ptrace") == "0",
-        "no process may be looked into",
-        "log in as root, or as the process's user with sysctl kernel.yama.ptrace_scope=0",
-    ),
-    "kernel-log": Feature(
-        lambda facts: facts.get("can kernel-log") == "yes",
-        "the kernel's messages may not be read",
-        "sysctl kernel.dmesg_restrict=0, or log in as root",
-    ),
-    "journal": Feature(
-        lambda facts: facts.get("can journal") == "yes",
-        "there is no journal that may be read",
-        "usermod -aG systemd-journal {user}",
-    ),
-    "packets": Feature(
-        lambda facts: _root(facts) or facts.get("packets", "") != "",
-        "packets may not be read",
-        "setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump), or log in as root",
-    ),
-    "perf-events": Feature(
-        lambda facts: _root(facts) or re.fullmatch("-1|0|1", facts.get("perf", "")) is not None,
-        "the kernel's part of a profile, and other users' processes, stay unseen",
-        "sysctl kernel.perf_event_paranoid=1, or log in as root",
-    ),
-    "bpf": Feature(
-        lambda facts: _root(facts) and facts.get("lockdown") != "[confidentiality]",
-        "nothing may be counted in the kernel",
-        "log in as root, on a kernel that is not locked down",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,23 +86,21 @@ class Lack:
 
 @dataclass(slots=True)
 class Surveyor:
-    """Looks at targets through *transports*; *redactor* takes secrets out of what they answer."""
+    """Looks at targets through *transports*; *redactor* takes secrets out of what they answer. *who* wants to know."""
 
     transports: Mapping[str, Transport]
     redactor: Redactor
     now: Callable[[], datetime]
+    emit: Callable[[Event], Awaitable[object]]  # keeps what was run
+    who: Person
     _id: str = field(default="doctor", init=False)
 
     async def examine(self, target: Target, recipes: Iterable[Recipe]) -> list[str]:
         """Lines of "ok: …" and "warn: … — cure", one or more for each of *recipes* that fits *target*."""
-        fitting = [recipe for recipe in recipes if recipe.wants in target.kinds]
+        fitting = [each for each in recipes if each.wants in target.kinds]
         facts: Facts = {}
-        if TargetKind.HOST in target.kinds:
-            programs = {name for recipe in fitting for step in recipe.steps for name in (*_needs(step), *step.wants)}
-            survey = Script(
-                name="survey.sh", text=_SURVEY, env={"PROGRAMS": " ".join(sorted(programs - FEATURES.keys()))}
-            )
-            text, trouble = await self._ask(target, "local" if target.local else "ssh", _step("survey", survey, HOST_S))
+        if ask := self._question(target, fitting):
+            text, trouble = await self._ask(target, *ask)
             facts = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
             if "end" not in facts:
                 return [f"fault: {target.name} could not be looked at: {trouble or 'it broke off'}"]
@@ -158,13 +109,33 @@ class Surveyor:
             lines += told(recipe, [lack async for lack in self._lacks(target, recipe, facts)])
         return lines
 
+    def _question(self, target: Target, recipes: Sequence[Recipe]) -> tuple[str, Step] | None:
+        """The way to the target's host and what it is asked; None where there is none."""
+        programs = {name for recipe in recipes for step in recipe.steps for name in (*_needs(step), *step.wants)}
+        if target.windows:
+            env = {"PROGRAMS": " ".join(sorted(programs - windows.FEATURES.keys())), "TOOLS": target.windows.tools}
+            return "windows", _step("survey", Script(name="survey.ps1", text=windows.SURVEY, env=env), HOST_S)
+        if TargetKind.HOST not in target.kinds:
+            return None
+        steps = [step for recipe in recipes for step in recipe.steps] if target.become else []
+        roots = {program for step in steps if (program := becoming.program_of(step, target.paths))}
+        named = {"PROGRAMS": programs - FEATURES.keys(), "ROOTS": roots}
+        env = {name: " ".join(sorted(words)) for name, words in named.items()}
+        survey = Script(name="survey.sh", text=_SURVEY, env=env)
+        return "local" if target.local else "ssh", _step("survey", survey, HOST_S)
+
     async def _lacks(self, target: Target, recipe: Recipe, facts: Facts) -> AsyncIterator[Lack]:
         for step in recipe.steps:
             if isinstance(step.action, Sql):
                 for lack in await self._refused(target, recipe, step):
                     yield lack
+            elif target.windows and recipe.wants is not TargetKind.WINDOWS:
+                yield Lack(sentence=f"without “{step.title}”, which is for Linux", cure="", fatal=False)
             elif facts:
-                for lack in lacks_of(step, facts):
+                root = becoming.program_of(step, target.paths) if target.become else None
+                way = f"ssh root@{target.ssh.host} sh" if target.ssh else "sudo sh"
+                cure = f"capturebot sudoers --target {target.name} --install | {way}"
+                for lack in lacks_of(step, facts, root=root, cure=cure):
                     yield lack
             else:
                 cure = f"add `ssh:` to {target.name} in capturebot.yml"
@@ -191,6 +162,17 @@ class Surveyor:
         stream = StepStream(step, start, redaction=redaction, allowance=Allowance(step.limit_bytes), now=self.now)
         async with aclosing(stream.chunks()) as chunks:
             text = b"".join([chunk async for chunk in chunks]).decode("utf-8", "replace")
+        await self.emit(
+            Probed(
+                what="what `capturebot doctor` looks at",
+                target=target.name,
+                command=self.redactor.text(stream.command),
+                outcome=stream.outcome,
+                exit_status=stream.exit_status,
+                at=self.now(),
+                who=self.who,
+            )
+        )
         return text, "" if stream.outcome is Outcome.OK else self.redactor.text(stream.reason)
 
 
@@ -212,18 +194,26 @@ def _step(name: str, action: Script, timeout_s: float) -> Step:
     return Step(id=name, title=name, action=action, timeout_s=timeout_s, limit_bytes=ANSWER_BYTES)
 
 
-def lacks_of(step: Step, facts: Facts) -> Iterator[Lack]:
-    """Yield what a step on a host misses there."""
+def lacks_of(step: Step, facts: Facts, *, root: str | None = None, cure: str = "") -> Iterator[Lack]:
+    """Yield what a step on a host misses there.
+
+    *root* is the program that runs it as root, where it may go through sudo, and *cure* what makes sudo let it.
+    """
+    may_be_root = root is not None and facts.get(f"root {root}") == "yes"
+    if root is not None and not may_be_root and not is_root(facts):
+        who = facts.get("user", "the account")
+        yield Lack(sentence=f"sudo does not let {who} run {root}", cure=cure, fatal=False)
     for name in _needs(step):
         if not facts.get(f"program {name}"):
             yield Lack(
                 sentence=f"without “{step.title}”: {name} is not installed", cure=installing(name, facts), fatal=True
             )
+    features = windows.FEATURES if facts.get("family") == windows.FAMILY else FEATURES
     for name in step.wants:
-        if feature := FEATURES.get(name):
-            if not feature.there(facts):
+        if feature := features.get(name):
+            if not feature.there(facts) and not (root is not None and name in becoming.WANTS):
                 # Where root lacks it, the host has none, and no right to it would help.
-                cure = "" if _root(facts) else feature.cure.replace("{user}", facts.get("user", "USER"))
+                cure = "" if is_root(facts) else feature.cure.replace("{user}", facts.get("user", "USER"))
                 yield Lack(sentence=feature.lack, cure=cure, fatal=False)
         elif not facts.get(f"program {name}"):
             yield Lack(sentence=f"{name} is not installed", cure=installing(name, facts), fatal=False)
@@ -238,6 +228,8 @@ def _needs(step: Step) -> tuple[str, ...]:
 def installing(program: str, facts: Facts) -> str:
     """The line that installs *program* on a host of that family."""
     family = facts.get("family", "debian")
+    if family == windows.FAMILY:
+        return windows.installing(program, facts)
     debian, redhat = PACKAGES.get(program, (program, program))
     return f"{_INSTALL[family]} {debian if family in ('debian', 'alpine') else redhat}"
 

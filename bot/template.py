@@ -42,7 +42,7 @@ _HOST = """\
 # /capture NAME TARGET — what people type. `capturebot check` says what is wrong with this file, and how to mend it.
 title: NAME                       # what people read
 about: What NAME keeps, in one or two sentences.
-for: host                         # host | mysql
+for: host                         # host | mysql | windows
 impact: light                     # none | light | pauses | heavy: what it costs the target
 
 # Values that people may give as name=value. They are matched before use, and are never read as code.
@@ -126,7 +126,7 @@ _MYSQL = """\
 # /capture NAME TARGET — what people type. `capturebot check` says what is wrong with this file, and how to mend it.
 title: NAME                       # what people read
 about: What NAME keeps, in one or two sentences.
-for: mysql                        # host | mysql
+for: mysql                        # host | mysql | windows
 impact: light                     # none | light | pauses | heavy: what it costs the target
 
 # Values that people may give as name=value. They are matched before use, and bound, never pasted into SQL.
@@ -161,7 +161,7 @@ from pathlib import Path
 from bot.model import Sql
 from bot.plugins import insight_names
 from bot.recipes import bind, bind_parameters, builtin_folder, load_all
-from bot.transports.mysql_statements import refusal
+from bot.sql import refusal
 
 RECIPE = load_all([builtin_folder(), Path(__file__).parent], insights=insight_names())["NAME"]
 
@@ -182,7 +182,78 @@ def test_every_statement_only_reads_and_is_known_as_ours() -> None:
     assert [refusal(text) for text in texts if refusal(text)] == []
 '''
 
+_WINDOWS = """\
+# /capture NAME TARGET — what people type. `capturebot check` says what is wrong with this file, and how to mend it.
+title: NAME                       # what people read
+about: What NAME keeps, in one or two sentences.
+for: windows                      # host | mysql | windows
+impact: light                     # none | light | pauses | heavy: what it costs the target
+
+# Values that people may give as name=value. They are matched before use, and are never read as code.
+parameters:
+  top: {type: integer, about: How many processes, default: 10, minimum: 1, maximum: 100}
+
+steps:
+  # A program, each argument an element of its own; no cmd.exe reads them. "{top}" would be the value of `top`.
+  - {id: connections, title: Connections, run: [netstat, -ano], timeout: 15, limit: 2 MB}
+
+  # The PowerShell script beside this file, $env:PARAM_TOP is the value of `top`. It is run twice, two seconds apart, and
+  # `difference` names the numbers that moved most; an insight of your own would name the culprit.
+  - id: handles
+    title: Processes by handles
+    script: NAME.ps1
+    sample: {times: 2, every: 2}
+    timeout: 20                   # seconds, of one run
+    limit: 200 kB                 # what is kept at most
+    insight: difference
+"""
+
+_WINDOWS_SCRIPT = """\
+# What NAME looks at. It only reads; each part stands under a header of its own, and what it prints are plain lines: no
+# language of Windows changes them.
+
+function Section($name) {
+  $at = [DateTime]::UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff", [Globalization.CultureInfo]::InvariantCulture)
+  "### $name at=$at+00:00"
+}
+
+Section 'handles'
+"process`tpid`thandles"
+Get-CimInstance Win32_Process | Sort-Object HandleCount -Descending | Select-Object -First $env:PARAM_TOP |
+  ForEach-Object { "$($_.Name)`t$($_.ProcessId)`t$($_.HandleCount)" }
+"""
+
+_WINDOWS_TEST = '''\
+"""NAME: the recipe is right, and what its script prints can be read. Run it with `pytest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.insights import sections
+from bot.model import Script
+from bot.plugins import insight_names
+from bot.recipes import bind, bind_parameters, builtin_folder, load_all
+
+RECIPE = load_all([builtin_folder(), Path(__file__).parent], insights=insight_names())["NAME"]
+# What the script prints: record it on one of your hosts, and put it here.
+RECORDED = "### handles at=2026-11-23T03:10:05.902771+00:00\\nprocess\\tpid\\thandles\\nSystem\\t4\\t3211\\n"
+
+
+def test_the_script_gets_its_parameters_and_prints_rows() -> None:
+    """With the values that stand when nobody gives any."""
+    step = next(step for step in RECIPE.steps if isinstance(step.action, Script))
+
+    script = bind(step, bind_parameters(RECIPE, {})).action
+
+    assert isinstance(script, Script)
+    assert script.env == {"PARAM_TOP": "10"}
+    (handles,) = sections(RECORDED)
+    assert all(int(row["handles"]) >= 0 for row in handles.rows())
+'''
+
 _FILES = {
     TargetKind.HOST: {"{name}.yml": _HOST, "{name}.sh": _SCRIPT, "test_{module}.py": _TEST},
     TargetKind.MYSQL: {"{name}.yml": _MYSQL, "test_{module}.py": _MYSQL_TEST},
+    TargetKind.WINDOWS: {"{name}.yml": _WINDOWS, "{name}.ps1": _WINDOWS_SCRIPT, "test_{module}.py": _WINDOWS_TEST},
 }

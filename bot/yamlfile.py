@@ -8,6 +8,7 @@ as little as an honest one.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Document:
     file: str
     value: Any
     lines: Mapping[Where, int]  # of each key and list item, from 1
+    sha256: str  # of the file's bytes, hex
 
     def problem(self, where: Where, message: str, cure: str = "", *, missing: str = "") -> Problem:
         """Something is wrong at *where*, or at the nearest thing around it that the file has.
@@ -99,7 +101,7 @@ def parse(data: bytes, file: str) -> Document:
     value = builder.build(node, (), 0) if node else None
     if builder.problems:
         raise ConfigError(tuple(builder.problems[:MAX_PROBLEMS]))
-    return Document(file, value, {**builder.lines, (): 1})
+    return Document(file, value, {**builder.lines, (): 1}, hashlib.sha256(data).hexdigest())
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -85,7 +85,7 @@ name_of() { # pid → unit, and script: what its interpreter was told to run, or
   case $script in
     java) word=java ;;
     python* | uwsgi*) word=python ;;
-    node | nodejs | ruby* | perl* | bash | sh | dash) word=$script ;;
+    dotnet | node | nodejs | ruby* | perl* | bash | sh | dash) word=$script ;;
     *) set -- ;; # no interpreter, so that its arguments are no programs
   esac
   [ $# -eq 0 ] || shift
@@ -96,6 +96,8 @@ name_of() { # pid → unit, and script: what its interpreter was told to run, or
     fi
     case $word$line in
       java-cp | java-classpath | java--class-path | java-p | java--module-path | java--add-modules | java--upgrade-module-path) valued=yes ;;
+      dotnet--additionalprobingpath | dotnet--depsfile | dotnet--fx-version | dotnet--roll-forward | dotnet--runtimeconfig) valued=yes ;;
+      dotnetexec) ;;
       python-X | python-W | node*-r | node*--require | ruby*-r | ruby*-I | perl*-I) valued=yes ;;
       java[-@]*) ;;
       "$word"-c | "$word"-e)
@@ -105,7 +107,7 @@ name_of() { # pid → unit, and script: what its interpreter was told to run, or
       "$word"-*) ;;
       *)
         script=${line##*/}
-        case $word$script in java*.jar) ;; java*) script=${script##*.} ;; esac
+        case $word$script in dotnet*) script=${script%.dll} ;; java*.jar) ;; java*) script=${script##*.} ;; esac
         break
         ;;
     esac

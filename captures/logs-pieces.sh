@@ -24,7 +24,8 @@ room=$MOST_BYTES # that is left
 refused=()
 refuse() { refused+=("$(printf %s "$1" | cell 400)"); }
 
-# A log by where it lies or how it is called. The place to narrow it further.
+# A log by where it lies or how it is called. CAPTURE_PATHS, an expression for paths, takes the place of that where it is set:
+# it comes from paths: of the target in capturebot.yml.
 is_log() {
   case $1 in
     /proc/* | /sys/* | /dev/* | /etc/* | */.ssh/* | *.journal) return 1 ;;
@@ -34,6 +35,27 @@ is_log() {
     *.log | *.log[.-]* | *_log | *_log.[0-9] | *_log.[0-9].* | *_log-20* | *.out | *.out[.-]* | *.err | *.err[.-]*) return ;;
   esac
   return 1
+}
+
+# Whether the open file $1, which lies at $2, may be read; says why not. $3 and $4 as $2 and $3 of open_piece.
+may_read() {
+  local name=$3 links
+  [ "$2" = "$3" ] || name="$3 leads to $2, which"
+  [ -f "$1" ] || { refuse "$name is not a regular file"; return 1; }
+  if [ "${CAPTURE_PATHS:-}" ]; then
+    if [[ $2 == *[[:cntrl:]]* || ! $2 =~ $CAPTURE_PATHS ]]; then
+      refuse "$name is not among the paths that may be read here: add it to paths: of this target in capturebot.yml"
+      return 1
+    fi
+  elif [ "$4" != appended ] && [ "$4" != "${2%/*}" ] && ! is_log "$2"; then
+    refuse "$name is not a log: only files below a folder log or logs, or called *.log, *.out, *.err or *_log, are read"
+    return 1
+  fi
+  links=$(stat -Lc %h -- "$1")
+  if [ "$4" != appended ] && [ "$links" -gt 1 ]; then
+    refuse "$name has $links names (hard links), so that it may belong elsewhere: copy it instead of linking it"
+    return 1
+  fi
 }
 
 at_fd() { printf '/proc/%s/fd/%s' "$$" "${P_FD[$1]}"; }
@@ -64,12 +86,7 @@ open_piece() {
     refuse "$path may not be read by $(id -un): log in as root, or add $(id -un) to the group $(stat -Lc %G -- "$path" 2>/dev/null) ($(stat -Lc %A -- "$path" 2>/dev/null))"
   else
     real=$(readlink "/proc/$$/fd/$fd")
-    if [ "${3:-}" != appended ] && [ "${3:-}" != "${real%/*}" ] && ! is_log "${real% (deleted)}"; then
-      [ "$real" = "$path" ] || path="$path leads to $real, which"
-      refuse "$path is not a log: only files below a folder log or logs, or called *.log, *.out, *.err or *_log, are read"
-      exec {fd}<&-
-      return 1
-    fi
+    may_read "/proc/$$/fd/$fd" "${real% (deleted)}" "$path" "${3:-}" || { exec {fd}<&-; return 1; }
     read -r size mtime id blocks < <(stat -Lc '%s %Y %d:%i %b' "/proc/$$/fd/$fd")
     for ((each = 0; each < pieces; each++)); do
       if [ "${P_ID[each]}" = "$id" ]; then exec {fd}<&-; return 1; fi # it has another name, or is being rotated

@@ -3,9 +3,20 @@
 
 PYTHONS='^(python[0-9.]*|uwsgi.*)$' # programs
 
+trusted() { # root runs nothing that another user could have put there, on any part of its path
+  local at
+  [ "$(id -u)" -eq 0 ] || return 0
+  at=$(readlink -f -- "$1") || return 1
+  while :; do
+    [[ $(stat -c "%u %A" -- "$at") =~ ^0\ (.....[^w]..[^w]|d........[tT]) ]] || return 1
+    [ "$at" != / ] || return 0
+    at=${at%/*} at=${at:-/}
+  done
+}
+
 find_py_spy() { # sets spy, and unseen where there is none
   for spy in "${PARAM_PY_SPY:-}" "$(command -v py-spy)" "${HOME:-}/.local/bin/py-spy"; do
-    if [ -f "$spy" ] && [ -x "$spy" ]; then return; fi
+    if [ -f "$spy" ] && [ -x "$spy" ] && trusted "$spy"; then return; fi
   done
   spy='' reason=missing
   unseen="py-spy is not installed: run pip install py-spy, and link it into /usr/local/bin"

@@ -107,7 +107,7 @@ files() {
     }
     END {print pid, user, NR, limit + 0, sockets + 0, pipes + 0, anonymous + 0, files + 0, folder, process}'
   section open
-  find "/proc/$pid/fd" -mindepth 1 -maxdepth 1 -printf '%f\t%l\n' | sort -n | tr -c '[:print:]\t\n' '?' | head -n 3000
+  find "/proc/$pid/fd" -mindepth 1 -maxdepth 1 -printf '%f\t%l\0' | tr '\n\0' '?\n' | sort -n | tr -c '[:print:]\t\n' '?' | head -n 3000
 }
 
 disks() { # of what it has open; a file system that does not answer makes this part hang, and no other

@@ -14,11 +14,16 @@ from bot.model import (
     Accepted,
     Artifact,
     Capture,
+    Effect,
     Impact,
+    Member,
+    Membership,
     Outcome,
     Person,
     Place,
+    Policy,
     Recipe,
+    Rule,
     Run,
     Source,
     Step,
@@ -26,6 +31,7 @@ from bot.model import (
     Target,
     TargetKind,
     Trigger,
+    Verb,
 )
 from bot.reporters import Delivery, Memory
 from bot.stores.keys import is_binary, names
@@ -35,6 +41,34 @@ from bot.transports import Piece
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 ANA = Person(id="U1", name="ana")
 HERE = Place(channel="C1", channel_name="inc-1042")
+
+
+ANYTHING = Policy(
+    rules=(Rule(name="anything", line=1, effect=Effect.ALLOW, verbs=frozenset(Verb)),), open=frozenset(Impact)
+)
+
+
+def masked(text: str, incident: str = "") -> str:
+    """As `Redactor.text`: of each incident with a mask of its own."""
+    return text.replace("hunter2", f"•••{incident}")
+
+
+class Everybody:
+    """All are members, but for those who are named otherwise."""
+
+    def __init__(self, *others: Member) -> None:
+        self.others = {one.id: one for one in others}
+        self.channels: dict[str, str] = {}
+
+    async def member(self, person: Person) -> Member:
+        known = Member(id=person.id, name=person.name, membership=Membership.MEMBER)
+        return self.others.get(person.id, known)
+
+    async def channel_name(self, channel: str) -> str:
+        return self.channels.get(channel, "")
+
+    async def handle(self, _: str) -> str:
+        return ""
 
 
 def a_step(step_id: str = "ps", **changes: object) -> Step:
@@ -249,6 +283,10 @@ class MemoryStore:
 
     async def chunks(self, key: str) -> AsyncGenerator[bytes, None]:
         yield self.objects[key]
+
+    async def link(self, artifact: Artifact, *, seconds: int) -> str:
+        self._must_be_here()
+        return f"https://s3.test/{artifact.key}?X-Amz-Expires={seconds}"
 
     async def remove(self, key: str) -> None:
         if self.stubborn:

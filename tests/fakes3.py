@@ -6,15 +6,21 @@ import io
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
 from bot.settings import S3
+from bot.stores.s3access import BLOCKS
 
+AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 BUCKET = S3(bucket="evidence", region="eu-west-1")
 
+AUDIT_BUCKET = "evidence-audit"
+NOWHERE = "http://127.0.0.1:9"  # nothing listens there
 Hook = Callable[[str, dict[str, Any]], Awaitable[None]]  # operation, arguments
 
 
@@ -32,6 +38,7 @@ async def nothing(_operation: str, _arguments: dict[str, Any]) -> None:
 class Kept:
     data: bytes
     headers: dict[str, Any]
+    at: datetime = AT
 
 
 @dataclass
@@ -55,6 +62,13 @@ class FakeS3:
         self.objects: dict[str, Kept] = {}
         self.uploads: dict[str, tuple[dict[str, Any], dict[int, bytes]]] = {}  # open ones
         self.calls: Counter[str] = Counter()
+        self.rules: list[dict[str, Any]] = [
+            {"Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+        ]
+        self.unblocked: dict[str, bool] = {}  # parts of the public access block
+        self.is_public = False  # its policy
+        self.lock_rule: dict[str, Any] | None = {}  # the bucket's own; None: it has no object lock
+        self.deleted: list[str] = []  # keys of objects that the bucket hides and keeps
         self.parts: list[int] = []  # sizes, by number, of the last upload that was completed
 
     async def create_multipart_upload(self, **arguments: Any) -> dict[str, Any]:
@@ -106,7 +120,12 @@ class FakeS3:
         kept = self.objects[arguments["Key"]]
         answer = {"ContentLength": len(kept.data), "Metadata": kept.headers["Metadata"]}
         encryption = kept.headers.get("ServerSideEncryption")
-        return answer | ({"ServerSideEncryption": encryption} if encryption else {})
+        key = kept.headers.get("SSEKMSKeyId")
+        return (
+            answer
+            | ({"ServerSideEncryption": encryption} if encryption else {})
+            | ({"SSEKMSKeyId": f"arn:aws:kms:::{key}"} if key else {})
+        )
 
     async def get_object(self, **arguments: Any) -> dict[str, Any]:
         await self._begin("get_object", arguments)
@@ -117,7 +136,34 @@ class FakeS3:
 
     async def get_bucket_lifecycle_configuration(self, **arguments: Any) -> dict[str, Any]:
         await self._begin("get_bucket_lifecycle_configuration", arguments)
-        return {"Rules": [{"Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}]}
+        return {"Rules": self.rules}
+
+    async def get_public_access_block(self, **arguments: Any) -> dict[str, Any]:
+        await self._begin("get_public_access_block", arguments)
+        return {"PublicAccessBlockConfiguration": dict.fromkeys(BLOCKS, True) | self.unblocked}
+
+    async def get_bucket_policy_status(self, **arguments: Any) -> dict[str, Any]:
+        await self._begin("get_bucket_policy_status", arguments)
+        return {"PolicyStatus": {"IsPublic": self.is_public}}
+
+    async def get_object_lock_configuration(self, **arguments: Any) -> dict[str, Any]:
+        await self._begin("get_object_lock_configuration", arguments)
+        if self.lock_rule is None:
+            raise refused("get_object_lock_configuration", 404, "ObjectLockConfigurationNotFoundError")
+        rule = {"Rule": {"DefaultRetention": self.lock_rule}} if self.lock_rule else {}
+        return {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled", **rule}}
+
+    async def list_object_versions(self, **arguments: Any) -> dict[str, Any]:
+        await self._begin("list_object_versions", arguments)
+        here = {key: kept for key, kept in sorted(self.objects.items()) if key.startswith(arguments["Prefix"])}
+        versions = [
+            {"Key": key, "VersionId": "null", "LastModified": kept.at, "Size": len(kept.data)}
+            for key, kept in here.items()
+        ]
+        return {"Versions": versions, "DeleteMarkers": [{"Key": key} for key in self.deleted], "IsTruncated": False}
+
+    async def generate_presigned_url(self, operation: str, *, Params: dict[str, Any], ExpiresIn: int) -> str:  # noqa: N803  boto's names
+        return f"{NOWHERE}/{Params['Key']}?{urlencode({'for': ExpiresIn, **Params})}"
 
     async def delete_object(self, **arguments: Any) -> dict[str, Any]:
         await self._begin("delete_object", arguments)
@@ -138,11 +184,11 @@ class FakeS3:
         here = sorted(key for key in self.objects if key.startswith(arguments["Prefix"]))
         left = [key for key in here if key > arguments.get("ContinuationToken", "")]
         page, more = left[:2], left[2:]
-        answer = {"Contents": [{"Key": key, "Size": len(self.objects[key].data)} for key in page]}
+        answer = {"Contents": [{"Key": key, "Size": len(self.objects[key].data), "LastModified": AT} for key in page]}
         return {**answer, "IsTruncated": bool(more)} | ({"NextContinuationToken": page[-1]} if more else {})
 
     async def _begin(self, operation: str, arguments: dict[str, Any]) -> None:
-        assert arguments["Bucket"] == BUCKET.bucket
+        assert arguments["Bucket"] in {BUCKET.bucket, AUDIT_BUCKET}
         self.calls[operation] += 1
         await self.before(operation, arguments)
 

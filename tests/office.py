@@ -10,14 +10,15 @@ from bot.desk import Desk
 from bot.insights import Insight
 from bot.journal import Journal
 from bot.measuring import Measurer
-from bot.model import Capture, Event, MySql, Recipe, Service, Target, TargetKind
+from bot.model import Budgets, Capture, Event, MySql, Policy, Recipe, Service, Target, TargetKind
+from bot.permission import Members, Permission
 from bot.redact import Redactor
 from bot.runner import Runner
 from bot.settings import Limits
 from bot.stores.folder import FolderStore
 from bot.stores.spare import SpareStore
 from bot.story import Story, story
-from tests.fakes import Clock, MemoryStore, Script, ScriptedTransport, a_recipe
+from tests.fakes import ANYTHING, Clock, Everybody, MemoryStore, Script, ScriptedTransport, a_recipe
 
 TARGETS = {
     "app-1": Target(name="app-1", local=True),
@@ -40,6 +41,9 @@ class Office:
         recipes: Mapping[str, Recipe] = RECIPES,
         insights: Mapping[str, Insight] | None = None,
         services: Mapping[str, Service] | None = None,
+        policy: Policy = ANYTHING,
+        members: Members | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.journal = journal
         self.transport = ScriptedTransport(scripts)
@@ -56,13 +60,19 @@ class Office:
             limits=limits,
             now=self.clock,
         )
+        permission = Permission(policy, TARGETS, journal, now=self.clock)
+        permission.members = members or Everybody()
         self.desk = Desk(
+            permission=permission,
             recipes=recipes,
             targets=TARGETS,
             journal=journal,
             runner=runner,
             measurer=Measurer(
-                transports={"local": self.transport}, redactor=Redactor(tuple, salt=b"salt"), now=self.clock
+                transports={"local": self.transport},
+                redactor=Redactor(tuple, salt=b"salt"),
+                emit=journal.append,
+                now=self.clock,
             ),
             store=both or self.store,
             limits=limits,
@@ -70,6 +80,7 @@ class Office:
             now=self.clock,
             services=services or {},
             bring_home=both.bring_home if both else None,
+            budgets=budgets or Budgets(),
         )
 
     def redactor(self, _: Capture) -> Redactor:
@@ -92,7 +103,10 @@ def office(
     *,
     spare: Path | None = None,
     services: Mapping[str, Service] | None = None,
+    policy: Policy = ANYTHING,
+    members: Members | None = None,
     **limits: float,
 ) -> Office:
     """An office with some limits."""
-    return Office(journal, scripts or {}, Limits(**limits), spare=spare, services=services)  # type: ignore[arg-type]  # fields by name
+    held = Limits(**limits)  # type: ignore[arg-type]  # fields by name
+    return Office(journal, scripts or {}, held, spare=spare, services=services, policy=policy, members=members)

@@ -13,19 +13,24 @@ from typing import TypeVar
 import yaml
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.approving import Approving
 from bot.errors import UserError
 from bot.insights import Reading
 from bot.journal import Journal
 from bot.model import (
     Action,
+    Budgets,
     Finding,
     Impact,
     Level,
     Measure,
     Parameter,
     ParameterType,
+    Person,
+    Policy,
     Recipe,
     Service,
+    Source,
     Suggestion,
 )
 from bot.model import Script as ScriptAction
@@ -37,24 +42,30 @@ from bot.reporters.pagerduty import Notes as WrittenNotes
 from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
 from bot.reporters.telling import Teller
 from bot.settings import Limits
+from bot.slack.answering import Answering
 from bot.slack.app import Listener, make_app
+from bot.slack.approvals import Approvals
 from bot.slack.board import Board
 from bot.slack.channels import Channels
 from bot.slack.choices import Choices
 from bot.slack.clerk import Clerk
 from bot.slack.dialogs import Dialogs
+from bot.slack.directory import Directory
+from bot.slack.ending import Endings
 from bot.slack.home import Home
+from bot.slack.intake import Intake
 from bot.slack.keeper import Keeper
 from bot.slack.lookout import Dedicated, Incidents, Lookout
 from bot.slack.mentions import Mentions
 from bot.slack.notes import Notes
 from bot.slack.noticeboard import Noticeboard
 from bot.slack.people import People
+from bot.slack.requests import RequestBoard
 from bot.slack.rooms import Rooms
 from bot.slack.sockets import Sockets
 from bot.story import Story
 from bot.tasks import Tasks
-from tests.fakes import Script, a_recipe, a_step
+from tests.fakes import ANYTHING, Script, a_recipe, a_step, masked
 from tests.office import Office
 
 T = TypeVar("T")
@@ -63,6 +74,7 @@ MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 WITHIN_S = 5.0
 BURST = 20  # posts to a channel that need not wait for each other, here
 POLL_S = 0.02
+LOOK_S = 0.05  # after which time that went by is noticed
 COST = b"what=orders-api (pid 812)\npause_s=3\nwrites_bytes=1400000000\npath=/var/tmp\nfree_bytes=40000000000\nupload_bytes=500000000\n"
 
 PID = Parameter(name="pid", about="Process", type=ParameterType.INTEGER, default=0, minimum=0, maximum=4194304)
@@ -111,7 +123,10 @@ class Reception(Office):
         services: Mapping[str, Service] | None = None,
         incidents: Incidents | None = None,
         pagerduty: WrittenNotes | None = None,
+        policy: Policy = ANYTHING,
+        budgets: Budgets | None = None,
     ) -> None:
+        self.policy = policy
         super().__init__(
             journal,
             {"cost": Script(pieces=(COST,)), **scripts},
@@ -119,6 +134,8 @@ class Reception(Office):
             recipes=RECIPES,
             insights={"suggests": suggests},
             services=services,
+            policy=policy,
+            budgets=budgets,
         )
         self.incidents = incidents
         self.pagerduty = pagerduty
@@ -131,9 +148,10 @@ class Reception(Office):
         self.bot = AsyncExitStack()
         self.looks_after_s: tuple[float, ...] = ()
         self.dedicated: Dedicated | None = None
-        self.reports = Reports(journal, self.store, prefix="evidence", mask=str, now=self.clock)
+        self.reports = Reports(journal, self.store, prefix="evidence", mask=masked, now=self.clock)
         self.workspace = workspace
         self.ana, self.ben = workspace.add_user("ana"), workspace.add_user("ben")
+        self.person = Person(id=self.ana, name="ana")
         self.channel = workspace.add_channel("inc-1042")
         self.clerk = Clerk(self.desk, journal, incidents=incidents, untold=dict, now=self.clock, reports=self.reports)
 
@@ -205,13 +223,18 @@ class Reception(Office):
 
 def buttons(message: Message) -> list[str]:
     """What the message's buttons and menus say."""
-    elements = [element for block in message.blocks if block["type"] == "actions" for element in block["elements"]]
-    return [(element.get("text") or element["placeholder"])["text"] for element in elements]
+    found = []
+    for block in message.blocks:
+        if "accessory" in block:  # named by what stands beside it
+            found.append(block["text"]["text"].partition("\n")[0].strip("*"))
+        elif block["type"] == "actions":
+            found += [(element.get("text") or element["placeholder"])["text"] for element in block["elements"]]
+    return found
 
 
 def listeners(client: AsyncWebClient, here: Reception) -> list[Listener]:
     """What hears of more than commands and presses."""
-    people = People(client)
+    people, intake = People(client), Intake()
     here.exchange = None
     if here.pagerduty:
         rooms = Noticeboard(client, here.journal, began=here.clock())
@@ -219,12 +242,12 @@ def listeners(client: AsyncWebClient, here: Reception) -> list[Listener]:
             here.journal,
             here.pagerduty,
             rooms,
-            mask=lambda text: text.replace("hunter2", "•••"),
+            mask=masked,
             is_gone=here.gone.__contains__,
             now=here.clock,
             sleep=here.slept,
         )
-    notes = Notes(client, here.exchange, people, now=here.clock)
+    notes = Notes(client, here.exchange, people, intake=intake, permission=here.desk.permission, now=here.clock)
     here.clerk = Clerk(
         here.desk,
         here.journal,
@@ -234,11 +257,11 @@ def listeners(client: AsyncWebClient, here: Reception) -> list[Listener]:
         reports=here.reports,
         notes=notes,
     )
-    dialogs = Dialogs(client, here.desk, here.clerk, now=here.clock)
+    dialogs = Dialogs(client, here.desk, here.clerk, intake=intake, now=here.clock)
     return [
         dialogs.listen,
         Home(client, here.desk, here.clerk, dialogs).listen,
-        Mentions(client, here.clerk, people).listen,
+        Mentions(client, here.clerk, people, intake).listen,
         notes.listen,
     ]
 
@@ -251,13 +274,24 @@ async def reception(
     looks_after_s: tuple[float, ...] = (),
     dedicated: Dedicated | None = None,
     pagerduty: WrittenNotes | None = None,
+    policy: Policy = ANYTHING,
+    budgets: Budgets | None = None,
     **scripts: Script,
 ) -> AsyncIterator[Reception]:
     """People, a channel and the bot; *scripts* are what the steps of RECIPES do."""
     app = App.from_manifest(yaml.safe_load(MANIFEST.read_text()))
     async with Workspace(app=app, limits=SlackLimits(post_burst=BURST)) as workspace:
         journal = await Journal.open("sqlite://", owner="me")
-        here = Reception(journal, workspace, scripts, services=services, incidents=incidents, pagerduty=pagerduty)
+        here = Reception(
+            journal,
+            workspace,
+            scripts,
+            services=services,
+            incidents=incidents,
+            pagerduty=pagerduty,
+            policy=policy,
+            budgets=budgets,
+        )
         here.looks_after_s = looks_after_s
         here.dedicated = dedicated
         try:
@@ -267,7 +301,7 @@ async def reception(
         finally:
             for one in here.desk.underway:
                 with suppress(UserError):  # it ended meanwhile
-                    await here.desk.stop(one.capture.id, one.capture.who)
+                    await here.desk.stop(one.capture.id, one.capture.who, source=Source.TERMINAL)
             await here.desk.drain()
             await journal.close()
 
@@ -288,17 +322,44 @@ async def at_work(here: Reception) -> AsyncIterator[None]:
         client, journal, incidents=here.incidents, services=services, now=here.clock, dedicated=here.dedicated
     )
     keeper = Keeper(
-        here.desk, journal, board=Board(client), lookout=lookout, now=here.clock, looks_after_s=here.looks_after_s
+        here.desk,
+        journal,
+        board=Board(client),
+        lookout=lookout,
+        endings=Endings(journal, here.incidents, clock=lambda: here.clock().timestamp()),
+        now=here.clock,
+        looks_after_s=here.looks_after_s,
     )
     here.rooms = rooms = Rooms(journal, keeper, now=here.clock, is_gone=here.gone.__contains__, pause_s=0.0)
     await rooms.start()
+    endings = Endings(journal, here.incidents, clock=lambda: here.clock().timestamp())
+    approving = Approving(here.desk, journal, mask=masked, ended_since=endings.ended_since, now=here.clock)
+    requests = RequestBoard(
+        client,
+        here.desk,
+        journal,
+        approving,
+        mask=masked,
+        now=here.clock,
+        is_gone=here.gone.__contains__,
+        look_s=LOOK_S,
+    )
+    await requests.start()
     channels = Channels(journal, lookout, services=services, announcements=here.announcements, now=here.clock)
-    heard = [*listeners(client, here), channels.listen, Choices(keeper, here.clerk).listen]
+    answering = Answering(journal, now=here.clock)
+    heard = [
+        *listeners(client, here),
+        channels.listen,
+        Choices(keeper, here.clerk, answering).listen,
+        Approvals(client, approving, answering).listen,
+    ]
     tasks = Tasks(lambda _name, error: here.broken_followers.append(error))
     for follower in here.exchange.followers() if here.exchange else ():
         await follower.remember()
         tasks.start(follower.follow(), name=follower.name)
-    sockets = Sockets(await make_app(client, here.clerk, *heard), workspace.app_token, count=1)
+    directory = Directory(client, groups=here.policy.groups, tasks=tasks, clock=lambda: here.clock().timestamp())
+    here.desk.permission.members = directory
+    sockets = Sockets(await make_app(client, here.clerk, directory, *heard), workspace.app_token, count=1)
     await sockets.open()
     await workspace.wait_for(lambda: workspace.sockets.numbers, WITHIN_S)
     try:
@@ -307,4 +368,5 @@ async def at_work(here: Reception) -> AsyncIterator[None]:
         await tasks.cancel(WITHIN_S)
         await sockets.close()
         await rooms.close()
+        await requests.close()
         await teller.close()

@@ -87,6 +87,9 @@ TOKENS: dict[str, Callable[[Draw], str]] = {
         base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode()
         for part in ('{"alg":"HS256","typ":"JWT"}', json.dumps({"sub": d.of(ALNUM, 8), "iat": 1}), d.of(ALNUM, 32))
     ),
+    "aws session token": lambda d: "IQoJb3JpZ2luX2VjE" + d.of(ALNUM + "+/", 300),
+    "mailgun key": lambda d: "key-" + d.of(HEX, 32),
+    "token of a service": lambda d: d.one("gsk_", "xai-", "nvapi-", "ntn_", "lin_api_", "figd_", "sntrys_", "tskey-auth-", "pscale_tkn_", "dp.st.") + d.mixed(ALNUM, 40),
     "card number": lambda d: d.card(),
     "crypt hash": lambda d: f"$6${d.of(ALNUM, 8)}${d.of(ALNUM + './', 86)}",
     "mysql hash": lambda d: "*" + d.of(string.digits + "ABCDEF", 40),
@@ -136,6 +139,18 @@ PLACES: dict[str, Maker] = {
     "netrc": lambda d: ("machine x.example.com login bob password ", d.password(), "\n"),
     "redis.conf": lambda d: ("requirepass ", d.password(), "\nport 1"),
     "slack webhook": lambda d: ("POST https://hooks.slack.com/services/", f"T{d.of(string.ascii_uppercase, 8)}/B{d.of(string.ascii_uppercase, 8)}/{d.of(ALNUM, 24)}", " 200"),
+    "telegram": lambda d: ("GET https://api.telegram.org/bot123456789:", "AA" + d.mixed(WORD, 33), "/getMe 200"),
+    "discord webhook": lambda d: ("POST https://discord.com/api/webhooks/1186522910000000000/", d.of(WORD, 68), " 204"),
+    "teams webhook": lambda d: ("https://acme.webhook.office.com/webhookb2/", f"{d.of(HEX, 32)}@{d.of(HEX, 32)}/IncomingWebhook/{d.of(HEX, 32)}", " 200"),
+    "properties": lambda d: ("spring.datasource.username=app\nspring.datasource.password=", d.password(), "\nspring.jpa.x=1"),
+    "php": lambda d: ("define('DB_PASSWORD', '", d.password(), "');"),
+    "php array": lambda d: ("'db' => ['user' => 'app', 'password' => '", d.password(), "', 'port' => 1]"),
+    "dot env": lambda d: ('APP_ENV=prod\nAPP_SECRET="', d.password(), '"\nAPP_DEBUG=0'),
+    "toml": lambda d: ('[db]\nuser = "app"\npassword = "', d.password(), '"\nport = 1'),
+    "xml attribute": lambda d: ('<datasource user="app" password="', d.password(), '" port="1"/>'),
+    "datadog": lambda d: (f"{d.one('DD_API_KEY=', 'dd-api-key: ', 'DATADOG_APP_KEY=')}", d.of(HEX, 31) + "a", "\nDD_SITE=eu"),
+    "kubernetes secret": lambda d: ("kind: Secret\ndata:\n  password: ", base64.b64encode(d.password().encode()).decode(), "\n  user: YXBw"),
+    "pgpass": lambda d: ("PGPASSFILE=/x\ndb.example.com:5432:orders:app:", d.mixed(ALNUM, 20), "\n"),
     "wireguard": lambda d: ("[Interface]\nPrivateKey = ", d.of(ALNUM + "+/", 43) + "=", "\nListenPort = 1"),
 }  # fmt: skip
 

@@ -24,6 +24,9 @@ class Files:
         """What stands in the file."""
         return _read(Path(ref.text.removeprefix("file:")))
 
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
+
 
 def _read(path: Path) -> str:
     try:

@@ -22,6 +22,9 @@ class Literal:
     async def resolve(self, ref: SecretRef) -> str:
         return ref.text
 
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
+
 
 @pytest.mark.parametrize(
     ("journal", "kind"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.model import Carry, Target
-from bot.transports import carrying, shell
+from bot.transports import carrying, reaping, shell
 from bot.transports.carrying import Load
 from bot.transports.local import LocalTransport
 from bot.transports.scratch import PLACES
@@ -189,7 +189,7 @@ def test_what_did_not_come_whole_is_not_run(tmp_path: Path, spoil: str) -> None:
     )
     plan = replace(shell.plan_of(a_script(SCRIPT)), unpack=unpack, scratch=True)
 
-    program = shell.step_program(plan, token="abc123", mark=f"{shell.MARK}=c1-1", limit_s=5)
+    program = shell.step_program(plan, token="abc123", mark=f"{reaping.MARK}=c1-1", limit_s=5)
     done = subprocess.run(shlex.split(shell.COMMAND)[1:], input=program, capture_output=True, check=False, cwd="/")
 
     remarks = [line.split()[1:] for line in done.stderr.decode().splitlines() if line.startswith("abc123 ")]

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from bot.doctor import SCOPES, examine
 from bot.errors import UserError
-from bot.model import SecretRef, Ssh, Target
+from bot.model import AppRoleAuth, Effect, MySql, Policy, Rule, SecretRef, Ssh, Target, Vault, Verb
 from bot.playground.pagerduty import PagerDutyStandIn
 from bot.playground.workspace import App, Fault, Workspace
 from bot.settings import S3, PagerDuty, Settings, Slack
 from tests.faults import refusing_url
+from tests.vault import VaultStandIn
 
 pytestmark = [pytest.mark.usefixtures("own_log"), pytest.mark.thorough]
 
@@ -90,12 +91,73 @@ async def test_a_healthy_bot_has_a_line_for_everything_that_was_tried(practice: 
     assert "✅ ok: notes are written as oncall-bot@example.com, a user of the account" in practice.said
 
 
+async def test_each_reference_to_a_store_is_tried(practice: Practice) -> None:
+    """The way in, how many references lead somewhere, and what is wrong with each that does not; no value is shown."""
+    practice.environ |= {"ROLE_ID": "role-id-1", "SECRET_ID": "secret-id-1"}
+    auth = AppRoleAuth(role_id=SecretRef("env:ROLE_ID"), secret_id=SecretRef("env:SECRET_ID"))
+    paths = ("secret/db#password", "secret/db#pasword", "secret/nosuch#password")
+    targets = {
+        name: Target(name=name, local=True, mysql=MySql(host="127.0.0.1", port=1, user="u", password=SecretRef(path)))
+        for name, path in zip("abc", (f"vault://{path}" for path in paths), strict=True)
+    }
+    async with VaultStandIn.serving(values={"secret/db": {"password": "hunter2"}}) as vault:
+        practice.settings = replace(
+            practice.settings,
+            vault=Vault(address=vault.url, auth=auth),
+            targets={**practice.settings.targets, **targets},
+        )
+        status = await practice.examine("secrets")
+        said = practice.said
+        practice.environ["SECRET_ID"] = "hunter2-wrong"
+        await practice.examine("secrets")
+        refused = practice.faults
+
+    assert status == 1
+    assert [line.partition(f" ({vault.url})")[0] for line in said] == [
+        "secrets",
+        "✅ ok: Vault",
+        "✅ ok: 6 of 8 references lead to a secret",
+        "❌ fault: The secret vault://secret/db#pasword has no such key: it has password.",
+        "❌ fault: Vault",
+    ]
+    assert "hunter2" not in " ".join(practice.said)
+    assert any("refuses our login at auth/approle/login" in fault for fault in refused)
+
+
 async def test_one_part_can_be_tried_alone(practice: Practice) -> None:
     """The others are not touched."""
     status = await practice.examine("pagerduty")
 
     assert (status, practice.said[0], len(practice.said)) == (0, "pagerduty", 3)
+
+
+async def test_a_users_token_of_pagerduty_is_tried_too(practice: Practice) -> None:
+    """The account's own is not told which Slack channel an incident has."""
+    assert practice.settings.pagerduty
+    practice.pagerduty.add_incident("POPEN1", 1, "Search is down", "Search")
+    practice.settings = replace(
+        practice.settings, pagerduty=replace(practice.settings.pagerduty, user_token=SecretRef("env:PD"))
+    )
+
+    status = await practice.examine("pagerduty")
+
+    assert status == 1
+    assert "pagerduty.user_token" in practice.faults[0]
+    assert "owner or global admin" in practice.faults[0]
     assert not practice.workspace.calls
+
+
+async def test_groups_that_rules_name_and_slack_lacks_are_told(practice: Practice) -> None:
+    """A rule of nobody is a mistake; with the group that was meant."""
+    practice.workspace.set_group("oncall", practice.workspace.add_user("ana"))
+    rule = Rule(name="a", line=7, effect=Effect.ALLOW, verbs=frozenset({Verb.CAPTURE}), who=("@oncal", "@oncall"))
+    practice.settings = replace(practice.settings, policy=Policy(rules=(rule,)))
+
+    status = await practice.examine("slack")
+
+    assert status == 1
+    (fault,) = practice.faults
+    assert "the rule `a` (line 7) names `@oncal`, which is no user group in Slack — did you mean `@oncall`?" in fault
 
 
 async def test_a_part_that_is_not_configured_is_refused(practice: Practice) -> None:

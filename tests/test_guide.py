@@ -68,3 +68,11 @@ def test_what_the_guide_says_of_using_others_is_so(tmp_path: Path) -> None:
     assert [parameter.name for parameter in shop.parameters] == ["last"]
     assert host.steps[-1].id == "queue"
     assert len(host.steps) > 5
+
+
+def test_the_tests_that_the_security_page_names_are_there() -> None:
+    """What it says is shown by them."""
+    named = set(re.findall(r"`((?:live/)?test_\w+\.py)`", (Path(__file__).parent.parent / "SECURITY.md").read_text()))
+
+    assert {name for name in named if not (Path(__file__).parent / name).exists()} == set()
+    assert len(named) > 20

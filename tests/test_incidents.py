@@ -25,7 +25,7 @@ from bot.following import Follower
 from bot.incidents import Pages
 from bot.journal import Journal
 from bot.model import Accepted, Call, Capture, Heard, SecretRef, Service, Source
-from bot.pagerduty.reception import Reception
+from bot.pagerduty.reception import TAKEN_WITHIN_S, Reception
 from bot.playground.pagerduty import PagerDutyStandIn
 from bot.playground.pagerduty_hooks import an_event
 from bot.playground.workspace import App, Workspace
@@ -54,6 +54,9 @@ class Secrets:
 
     async def resolve(self, ref: SecretRef) -> str:
         return self.secret
+
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
 
 
 async def until_so(true: Callable[[], Awaitable[bool]]) -> None:
@@ -106,14 +109,16 @@ class Bot:
 
 
 @asynccontextmanager
-async def bot(journal: Journal, *, secrets: Secrets | None = None, cooldown_s: float = 120.0) -> AsyncIterator[Bot]:
+async def bot(
+    journal: Journal, *, secrets: Secrets | None = None, cooldown_s: float = 120.0, within_s: float = TAKEN_WITHIN_S
+) -> AsyncIterator[Bot]:
     """A bot that listens, until the block ends as a crash would end it."""
     here = office(journal, services=SERVICES, cooldown_s=cooldown_s)
     follower = Follower(
         journal, name="incidents", kind="heard", handle=Pages(here.desk, journal, now=here.clock).hear, look_s=0.05
     )
     await follower.remember()
-    reception = Reception(journal, secrets or Secrets(), [SecretRef("env:A")], now=here.clock, within_s=0.15)
+    reception = Reception(journal, secrets or Secrets(), [SecretRef("env:A")], now=here.clock, within_s=within_s)
     web = Web("127.0.0.1:0", ready=ready, registry=CollectorRegistry(), take=reception.take, read_s=0.2)
     await web.open()
     async with asyncio.TaskGroup() as group:
@@ -334,7 +339,7 @@ async def test_a_body_that_pagerduty_would_not_send_is_not_read(journal: Journal
 
 async def test_a_journal_that_hangs_has_it_sent_again(journal: Journal) -> None:
     """503 in time, which PagerDuty takes for "later"; nothing is lost and nothing is double."""
-    async with bot(journal) as here:
+    async with bot(journal, within_s=0.5) as here:
         gate = threading.Event()
         journal._thread.submit(gate.wait)
         try:
@@ -373,6 +378,17 @@ async def test_a_secret_that_is_not_there_has_it_sent_again(journal: Journal) ->
 
     async with bot(journal, secrets=Gone()) as here:
         assert await here.call(event()) == 503
+
+
+async def test_a_secret_that_was_replaced_a_moment_ago_is_read_anew(journal: Journal) -> None:
+    """What is refused is not sent again, so the store is asked before it is."""
+
+    class Kept(Secrets):
+        def forget(self, ref: SecretRef) -> None:
+            self.secret = SECRET
+
+    async with bot(journal, secrets=Kept("the one before")) as here:
+        assert await here.call(event()) == 202
 
 
 async def test_a_slow_body_holds_nobody_up_for_long(journal: Journal) -> None:
@@ -434,7 +450,7 @@ async def test_the_stand_ins_incident_starts_captures(journal: Journal, pagerdut
 async def test_the_stand_in_gives_up_as_pagerduty_does(journal: Journal, pagerduty: PagerDutyStandIn) -> None:
     """Refused three times in a row, it stops calling; what fails otherwise it sends again, in order."""
     secrets = Secrets("wrong")
-    async with bot(journal, secrets=secrets) as here:
+    async with bot(journal, secrets=secrets, within_s=0.5) as here:
         here.office.clock.at = datetime.now(UTC)
         name, secret = pagerduty.hooks.subscribe(here.url, "PSERVIC", *EVENTS)
         pagerduty.trigger(INCIDENT, 1042, "Orders are slow", "Orders")

@@ -21,9 +21,9 @@ CASES = sorted(RECORDINGS.glob("*/*.txt"))
 PHONE_CHARS = 200
 
 
-def findings(insight: str, text: str) -> list[Finding]:
-    """What an insight says of a text."""
-    return list(INSIGHTS[insight](Reading(text=text, target="orders-db")))
+def findings(insight: str, text: str, file: bytes = b"") -> list[Finding]:
+    """What an insight says of a text, and of the beginning of a file where its step leaves one."""
+    return list(INSIGHTS[insight](Reading(text=text, target="orders-db", file=file)))
 
 
 def expected(path: Path) -> Iterator[str]:
@@ -40,7 +40,9 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", CASES, ids=name_of)
 def test_a_recording_gives_the_sentences_beside_it(path: Path) -> None:
     """Adding a case is adding two files. Every sentence fits a phone and steers nothing, and so does its evidence."""
-    said = findings(path.parent.name, path.read_text())
+    left = path.with_suffix(".dmp")
+
+    said = findings(path.parent.name, path.read_text(), left.read_bytes() if left.exists() else b"")
 
     assert [f"{finding.level.name} {finding.text}" for finding in said] == list(expected(path))
     for finding in said:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import JournalError
-from bot.journal import Journal, _event_json
+from bot.journal import Journal
+from bot.journal.writing import event_json
 from bot.model import (
     Event,
     Finished,
@@ -291,4 +292,4 @@ def test_any_result_reads_back_as_it_was_written(text: str, seconds: float, mask
     )
     event = StepFinished(capture_id="abc234", result=result, at=AT)
 
-    assert _event_json.validate_json(_event_json.dump_json(event)) == event
+    assert event_json.validate_json(event_json.dump_json(event)) == event

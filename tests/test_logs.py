@@ -9,7 +9,7 @@ import sys
 import pytest
 import structlog
 
-from bot.logs import open_log
+from bot.logs import keep_variables_out, open_log
 from bot.redact import Redactor
 
 pytestmark = pytest.mark.usefixtures("own_log")
@@ -90,3 +90,20 @@ def test_talkative_libraries_are_quiet(capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().err
     assert "Opening" not in said
     assert "Weak key" in said
+
+
+def test_nothing_is_shown_of_variables_before_the_log_is_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """A plug-in that cannot be loaded is told of early; the values around its trouble are not."""
+    structlog.reset_defaults()
+    keep_variables_out()
+
+    try:
+        fail()
+    except ConnectionError:
+        structlog.get_logger().exception("insight cannot be loaded", insight="mine")
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert 'error    insight cannot be loaded insight="mine"' in said.err
+    assert said.err.count(SECRET) == 1  # what the exception itself says of it
+    assert "password = " not in said.err.replace("password = SECRET", "")

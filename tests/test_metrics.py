@@ -6,17 +6,21 @@ from prometheus_client import generate_latest
 
 from bot.metrics import Metrics
 from bot.model import (
+    ApprovalRuled,
+    Denied,
     Finished,
     NoteFailed,
     NoteWritten,
     Outcome,
     Refused,
+    Ruling,
     Started,
     State,
     StepFinished,
     StepResult,
+    Verb,
 )
-from tests.fakes import AT, a_capture, a_trigger, accepted, an_artifact
+from tests.fakes import ANA, AT, a_capture, a_trigger, accepted, an_artifact
 
 
 def lines(metrics: Metrics) -> set[str]:
@@ -71,11 +75,15 @@ def test_refusals_and_notes_are_counted() -> None:
     metrics = Metrics()
 
     metrics.observe(Refused(trigger=a_trigger(), reason="No.", at=AT))
+    metrics.observe(Denied(verb=Verb.FILES, who=ANA, reason="No.", at=AT))
+    metrics.observe(ApprovalRuled(approval_id="a1", ruling=Ruling.EXPIRED, at=AT))
     metrics.observe(NoteWritten(capture_id="abc234", incident="P1", note_id="N1", at=AT))
     metrics.observe(NoteFailed(capture_id="abc234", incident="P1", reason="No.", final=True, at=AT))
 
     assert {
         "capturebot_triggers_refused_total 1.0",
+        'capturebot_denied_total{verb="files"} 1.0',
+        'capturebot_approvals_ended_total{ruling="expired"} 1.0',
         'capturebot_notes_total{result="written"} 1.0',
         'capturebot_notes_total{result="failed"} 1.0',
     } <= lines(metrics)

@@ -69,7 +69,7 @@ async def room(written: Written | None = None) -> AsyncIterator[tuple[Reception,
     """People in an incident's channel, and its notes in PagerDuty."""
     written = written or Written()
     async with reception(pagerduty=written) as here:
-        await here.desk.link(here.channel, INCIDENT, ANA)
+        await here.desk.link(here.channel, INCIDENT, here.person)
         yield here, written
 
 
@@ -103,7 +103,7 @@ async def test_a_note_is_a_persons_own_words() -> None:
         (note,) = written.notes
         head, words, _, mark = note.content.splitlines()
         assert head == "ana in #inc-1042, 2026-11-22 03:00:00 UTC:"
-        assert words == '@ben "restarts" it & <says> •••'
+        assert words == '@ben "restarts" it & <says> •••PABC123'
         assert mark.startswith(f"capturebot / {here.channel} ")
 
 
@@ -144,6 +144,7 @@ async def test_the_shortcut_sends_a_message_under_its_authors_name() -> None:
         assert block["element"]["initial_value"] == "@ana see https://a.example/?x=1&y=2"
 
         await here.workspace.submit(here.ana, {"words": "see the graph"})
+        assert sum(isinstance(event, Noted) for event in await here.events()) == 1  # before it was acknowledged
 
         whisper = await here.whisper(here.ana, "as ben's")
         await mirrored(here)
@@ -180,7 +181,9 @@ async def test_a_pin_is_noted_and_pins_elsewhere_are_not() -> None:
         await here.whisper(here.ana, "as ben's")
         await here.whisper(here.ana, "already, or on its way")
         await mirrored(here)
-        assert ["The cache is cold" in note.content for note in written.notes] == [True]
+        (note,) = written.notes
+        assert note.content.startswith("ben in #inc-1042, ")
+        assert f"sent by ana:\nThe cache is cold\n{here.clerk.home}archives/{here.channel}/p" in note.content
         assert here.workspace.ephemerals(elsewhere, here.ana) == []
 
 
@@ -200,7 +203,7 @@ async def test_an_edit_in_slack_is_followed() -> None:
 
         await mirrored(here, 3)
         words = sorted(note.content.splitlines()[1] for note in written.notes)
-        assert words == ["The cache is cold & @ana knows, •••", "ben restarts"]
+        assert words == ["The cache is cold & @ana knows, •••PABC123", "ben restarts"]
 
 
 async def test_words_stand_in_the_order_in_which_they_were_said() -> None:
@@ -398,8 +401,8 @@ async def test_a_channel_that_is_linked_later_catches_up() -> None:
         await mirrored(here, 3)
 
         for _ in range(2):
-            await here.desk.link(late, INCIDENT, ANA)
-            await here.desk.link(here.channel, INCIDENT, ANA)
+            await here.desk.link(late, INCIDENT, here.person)
+            await here.desk.link(here.channel, INCIDENT, here.person)
 
         await mirrored(here, 5)
         assert [one.text.endswith("I do not restart it") for one in told(here)] == [True]
@@ -436,7 +439,7 @@ async def test_a_channel_that_cannot_be_written_in_holds_nobody_up() -> None:
     """The others show the note; why that one does not is in the journal."""
     async with room() as (here, _):
         closed = here.workspace.add_channel("inc-0001")
-        await here.desk.link(closed, INCIDENT, ANA)
+        await here.desk.link(closed, INCIDENT, here.person)
         here.workspace.archive_channel(closed)
 
         await heard(here, CALL)
@@ -469,6 +472,9 @@ class Token:
     async def resolve(self, ref: SecretRef) -> str:
         return self._token
 
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
+
 
 async def test_both_sides_for_real() -> None:
     """Through the client, against the published limits; a lost answer makes no second note."""
@@ -478,7 +484,7 @@ async def test_both_sides_for_real() -> None:
         client = PagerDutyClient(account, Token(standin.token), sleep=lambda _: asyncio.sleep(0))
         try:
             async with reception(pagerduty=client) as here:
-                await here.desk.link(here.channel, INCIDENT, ANA)
+                await here.desk.link(here.channel, INCIDENT, here.person)
                 standin.fail(Fault(reset=True, after=True, method="POST"))
 
                 await here.workspace.command(here.channel, here.ana, "/capture note שלום 🔥")

@@ -9,6 +9,7 @@ import pytest
 
 from bot.errors import DeliveryFailed, SecretMissing, UserError
 from bot.model import SecretRef
+from bot.pagerduty.answers import TOKEN_S
 from bot.pagerduty.client import ANSWER_BYTES, LATER_S, TRIES, PagerDutyClient
 from bot.playground.pagerduty import Fault, PagerDutyStandIn
 from bot.playground.pagerduty_account import NOTE_BYTES, NOTES_PER_INCIDENT
@@ -29,6 +30,9 @@ class Given:
         if self.secret is None:
             raise SecretMissing(f"{ref} is not set.")
         return self.secret
+
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
 
 
 class Naps:
@@ -274,7 +278,7 @@ async def test_a_refused_token_names_both_causes(pagerduty: PagerDutyStandIn, co
 
     failure = await failure_of(connect().list_notes(INCIDENT))
 
-    assert failure.retry_after is None
+    assert failure.retry_after == TOKEN_S
     assert "pagerduty.token" in failure.cure
     assert "https://api.eu.pagerduty.com" in failure.cure
     assert pagerduty.token not in str(failure) + failure.cure
@@ -350,7 +354,7 @@ async def test_a_missing_secret_is_a_failure_with_its_reason(connect: Connect) -
     failure = await failure_of(connect(secret=None).list_notes(INCIDENT))
 
     assert "env:PD" in failure.reason
-    assert failure.retry_after is None
+    assert failure.retry_after == TOKEN_S
 
 
 async def test_another_server_is_told_from_pagerduty(pagerduty: PagerDutyStandIn, connect: Connect) -> None:

@@ -134,6 +134,9 @@ class Token:
     async def resolve(self, ref: SecretRef) -> str:
         return self.token
 
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
+
 
 async def no_wait(_: float) -> None:
     """Goes on at once."""

@@ -27,6 +27,9 @@ class Tokens:
     async def resolve(self, ref: SecretRef) -> str:
         return ref.text.removeprefix("env:")
 
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
+
 
 @pytest.fixture
 async def pagerduty() -> AsyncIterator[PagerDutyStandIn]:
@@ -87,3 +90,15 @@ async def test_requests_and_answers_are_as_described(pagerduty: PagerDutyStandIn
     for call in pagerduty.calls:
         path = call.path.removeprefix(SLACK_PATH)
         assert list(descriptions[path != call.path].faults(replace(call, path=path))) == []
+
+
+async def test_the_doctor_tries_the_users_token(pagerduty: PagerDutyStandIn) -> None:
+    """An owner's is told of channels; an account's is not, and neither is one that PagerDuty does not know."""
+    said = []
+    for token in (None, pagerduty.token, "stranger"):
+        async with asking(pagerduty, user_token=token) as asked:
+            said += await asked.check()
+
+    assert [line.partition(":")[0] for line in said] == ["ok", "fault", "fault"]
+    assert "may not read the Slack channel of incident" in said[1]
+    assert all("owner or global admin" in line for line in said[1:])

@@ -157,7 +157,7 @@ def test_gaps_and_masked_secrets_are_said() -> None:
 
     assert "- orders-db, statements: cut at its limit\n" in note
     assert "- orders-db, locks: connection lost. The host went away.\n" in note
-    assert "3 secrets masked." in note
+    assert "3 secrets of 2 kinds masked (2 password, 1 token)." in note
     assert "complete, with gaps (12 s)" in note
 
 
@@ -300,6 +300,9 @@ class Token:
 
     async def resolve(self, ref: SecretRef) -> str:
         return self.token
+
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
 
 
 async def no_wait(_: float) -> None:
@@ -526,13 +529,13 @@ async def test_an_outage_that_becomes_final_is_told_as_such(desk: Desk) -> None:
     desk.pagerduty.fail(*[Fault(status=503)] * TRIES)
 
     await desk.tell(running())
-    desk.pagerduty.wrong_region = True
+    desk.pagerduty.read_only = True
     final = await desk.tell(running())
 
     [event] = final.events
     assert isinstance(event, NoteFailed)
     assert event.final
-    assert "api.eu.pagerduty.com" in event.reason
+    assert "read-only" in event.reason
     assert final.again_after_s is None
 
 

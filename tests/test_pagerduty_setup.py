@@ -37,6 +37,9 @@ class Token:
     async def resolve(self, ref: SecretRef) -> str:
         return self.text
 
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
+
 
 async def no_wait(_: float) -> None:
     """Goes on at once."""

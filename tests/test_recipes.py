@@ -30,7 +30,7 @@ from bot.model import (
 )
 from bot.recipes import MAX_FILES, bind, bind_parameters, builtin_folder, load_all, load_folder, nearest
 from bot.recipes.rules import faults_of_argv, faults_of_sql
-from bot.transports.mysql_statements import refusal
+from bot.sql import refusal
 from bot.yamlfile import MAX_BYTES
 from tests.wrong import Wrong, table
 
@@ -494,7 +494,7 @@ READING = [
     "SELECT 'it''s; a \\' DELETE', \"INTO\", `update` FROM t # ; DELETE\n",
     "SELECT REPLACE(a, 'b', 'c'), update_time FROM t",
     "SELECT 100 % 3, 'a%' LIKE 'b%(c)'",
-    "SELECT /*+ MAX_EXECUTION_TIME(1000) */ 1",
+    "DESCRIBE orders",
 ]
 SPARE = ["SELECT", "SHOW", "WITH x AS (SELECT 1)", "EXPLAIN", "1", "FROM t", "'a;b'", "/* c */", "`d`", "# e\n", ";"]
 WRITING = [

@@ -14,10 +14,12 @@ from bot.errors import JournalError
 from bot.journal import Journal
 from bot.model import Artifact, Finished, Moved, Outcome, Started, State, StepFinished, StepResult, StopAsked
 from bot.recovery import INTERRUPTED, UNWRITTEN, Recovery, _again
+from bot.report.writing import Reports
+from bot.reporters.pagerduty import render
 from bot.runner import manifest_of
 from bot.stores.intake import once
 from bot.story import BROUGHT_HOME, Story
-from tests.fakes import ANA, AT, MemoryStore, a_capture, a_trigger, accepted, an_artifact
+from tests.fakes import ANA, AT, MemoryStore, a_capture, a_trigger, accepted, an_artifact, masked
 from tests.office import Office, office
 
 
@@ -245,6 +247,26 @@ async def test_what_no_capture_knows_comes_home_without_a_story(journal: Journal
 
     assert here.store.objects == {"evidence/other1/app-1/ps.txt": b"x"}
     assert await here.events() == []
+
+
+async def test_a_report_that_comes_home_is_linked_there(journal: Journal, tmp_path: Path) -> None:
+    """By whatever links it: the note, the index, the story."""
+    here = office(journal, spare=tmp_path / "spare")
+    capture = await here.desk.accept(a_trigger())
+    assert capture
+    await here.desk.wait_for(capture.id)
+    here.store.away = True
+    reports = Reports(journal, here.desk._recovery._store, prefix="evidence", mask=masked, now=here.clock)
+    kept = await reports.write(channel=capture.place.channel if capture.place else None)
+    here.store.away = False
+
+    await here.desk._recovery.tidy()
+
+    told = await here.story(capture.id)
+    assert kept.trouble
+    assert told.report
+    assert (told.report.url, told.report.trouble) == (f"memory://{kept.key}", "")
+    assert f"All of it as one document: memory://{kept.key}" in render("PABC123", [told])
 
 
 async def test_a_watch_goes_on_after_whatever_disturbed_it() -> None:

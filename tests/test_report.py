@@ -47,7 +47,7 @@ def test_a_report_has_all_that_was_captured() -> None:
 
     for part in (
         "# Evidence: Orders are slow",
-        "2 captures, 2 files, 4 secrets masked.",
+        "2 captures, 2 files, 4 secrets masked (password).",
         "| 2026-11-22 03:00:00 | 1. host | app-1 | ana | java (pid 812) uses 390 % CPU |",
         "## 2. Host triage of app-1",
         "- 2026-11-22 03:00:00, ana: `/capture host app-1` (abc234)",

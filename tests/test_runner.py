@@ -258,14 +258,16 @@ async def test_the_captures_bytes_are_shared_by_its_steps() -> None:
 
 async def test_secrets_reach_neither_store_nor_result_nor_insight() -> None:
     """The secret is gone from objects, reasons and commands, and counted."""
-    leaky = Script(pieces=[b"password is hun", b"ter2-hunter2\n"], failure=StepFailed(f"bad key {SECRET.decode()}"))
+    said = SECRET.decode()
+    leaky = Script(pieces=[b"password is hun", b"ter2-hunter2\n"], failure=StepFailed(f"bad key {said}"), remark=said)
     bench = Bench({"ps": leaky})
 
-    await bench.run(a_step("ps", insight="hog"))
+    await bench.run(a_step("ps", insight="hog"), a_step("df"))
 
     everything = b"".join(bench.store.objects.values()) + repr(bench.events).encode()
     assert SECRET not in everything
     assert sum(bench.results["ps"].masked.values()) == 1
+    assert json.loads(bench.stored("manifest.json"))["masked"] == bench.results["ps"].masked
 
 
 async def test_findings_are_read_from_what_was_stored() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from bot.errors import SecretMissing
 from bot.model import SecretRef
-from bot.secrets import FILE_BYTES, FORMER_KEPT, FORMER_KEPT_S, Resolver, Secrets
+from bot.references import Place
+from bot.secrets import FORMER_KEPT, FORMER_KEPT_S, Resolver, Secrets
+from bot.secrets.files import FILE_BYTES
 
 VALUE = "hunter2-is-the-value"
 
@@ -206,31 +208,78 @@ async def test_the_owner_and_the_group_of_a_file_count(tmp_path: Path) -> None:
 # --- other schemes ------------------------------------------------------------------------------
 
 
+class Store:
+    """A store that finds *value*, or hangs without one."""
+
+    def __init__(self, value: str = "") -> None:
+        self.value = value
+        self.forgotten: list[str] = []
+        self.closed = False
+
+    async def find(self, place: Place) -> str:
+        if not self.value:
+            await asyncio.Event().wait()
+        return f"{self.value} at {place.path} {place.key}"
+
+    def forget(self, place: Place) -> None:
+        self.forgotten.append(str(place))
+
+    async def check(self) -> list[str]:
+        return ["ok: here"]
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 async def test_another_scheme_joins_without_a_change_here() -> None:
-    """A provider is given the whole reference; its values are remembered like all others."""
-
-    async def vault(ref: SecretRef) -> str:
-        return f"value of {ref.text}"
-
-    secrets = Secrets({}, providers={"vault": vault})
+    """A store is given the place in it; its values are remembered like all others."""
+    store = Store("value")
+    secrets = Secrets({}, providers={"vault": store})
 
     value = await secrets.resolve(SecretRef("vault://kv/db#password"))
+    secrets.forget(SecretRef("vault://kv/db#password"))
+    secrets.forget(SecretRef("env:A"))
+    checked = await secrets.check()
+    await secrets.close()
 
-    assert value == "value of vault://kv/db#password"
+    assert value == "value at kv/db password"
     assert secrets.known() == (value.encode(),)
-    assert "env:, file:, vault:" in await refusal(secrets, "awssm://x")
+    assert store.forgotten == ["vault://kv/db#password"]
+    assert (checked, store.closed) == (["ok: here"], True)
+    assert "env:, file:, systemd:, vault://" in await refusal(secrets, "awssm://x")
 
 
-async def test_a_provider_that_hangs_is_given_up() -> None:
+async def test_an_accounts_name_is_no_secret() -> None:
+    """Masked, it would take words such as "capture" out of everything."""
+    secrets = Secrets({}, providers={"vault": Store("capture")})
+
+    await secrets.resolve(SecretRef("vault://database/creds/capture#username"))
+
+    assert secrets.known() == ()
+
+
+async def test_a_store_that_hangs_is_given_up() -> None:
     """A capture must not wait for a secret store for ever."""
+    secrets = Secrets({}, providers={"vault": Store()}, timeout_s=0.01)
 
-    async def hanging(_: SecretRef) -> str:
-        await asyncio.Event().wait()
-        return ""
+    reason = await refusal(secrets, "vault://kv/db#key")
 
-    reason = await refusal(Secrets({}, providers={"vault": hanging}, timeout_s=0.01), "vault://kv/db")
+    assert reason == "The secret vault://kv/db#key gave no answer within 0.01 s."
 
-    assert reason == "The secret vault://kv/db gave no answer within 0.01 s."
+
+# --- systemd ------------------------------------------------------------------------------------
+
+
+async def test_a_credential_of_systemds_is_a_file_in_its_folder(tmp_path: Path) -> None:
+    """And nothing beside it; without the folder the error names what to add to the unit."""
+    (tmp_path / "credentials").mkdir()
+    a_file(tmp_path / "credentials/orders-db", b"s3cret\n", mode=0o440)
+    a_file(tmp_path / "outside")
+    secrets = Secrets({"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")})
+
+    assert await secrets.resolve(SecretRef("systemd:orders-db")) == "s3cret"
+    assert "No such file" in await refusal(secrets, "systemd:../outside")
+    assert "add LoadCredential=" in await refusal(Secrets({}), "systemd:orders-db")
 
 
 # --- what is known ------------------------------------------------------------------------------

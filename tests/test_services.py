@@ -12,6 +12,7 @@ from bot.cli import main
 from bot.errors import ConfigError, UserError
 from bot.incidents import FirstSets
 from bot.journal import Journal
+from bot.menu import Menu
 from bot.model import Accepted, Capture, Person, Place, Refused, Service, Source
 from bot.recipes import builtin_folder, load_folder
 from bot.settings import load
@@ -240,7 +241,9 @@ def test_the_terminal_takes_a_first_set_too(tmp_path: Path, capsys: pytest.Captu
 
 def test_help_and_list_name_services() -> None:
     """With what each runs at once."""
-    assert "• `app` — The app · `host`" in answers.help_all({}, SERVICES)
+    what = Menu(recipes={}, targets={}, services=SERVICES)
+
+    assert "• `app` — The app · `host`" in answers.help_all(what)
     assert "*Services*\n• `app` — The app · `host`\n• `both` · `host`, `db`\n• `idle` · nothing" in answers.listing(
-        {}, {}, SERVICES
+        what
     )

@@ -11,7 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import ConfigError
-from bot.model import MySql, SecretRef, Ssh, Target, Tls
+from bot.model import (
+    AppRoleAuth,
+    AwsSecrets,
+    KubernetesAuth,
+    Mount,
+    MySql,
+    SecretRef,
+    Ssh,
+    Target,
+    Tls,
+    TokenAuth,
+    Vault,
+)
+from bot.retention import Audit, Lock
 from bot.settings import S3, Limits, PagerDuty, Settings, Slack, load
 from tests.wrong import Wrong, table
 
@@ -67,10 +80,10 @@ def test_a_target_may_be_called_like_a_key(tmp_path: Path) -> None:
     said = problems_of("folder: x\ntargets: {local: 5, ssh: {host: a, prot: 1, user: b}}\n", tmp_path)
 
     assert said == [
-        "capturebot.yml:2: targets.local: must be `key: value` lines, not `5` — its keys are `about`, `mysql`, `ssh` and `local`",
-        "capturebot.yml:2: targets.ssh.host: is not a known key — keys here are `about`, `mysql`, `ssh` and `local`",
-        "capturebot.yml:2: targets.ssh.prot: is not a known key — keys here are `about`, `mysql`, `ssh` and `local`",
-        "capturebot.yml:2: targets.ssh.user: is not a known key — keys here are `about`, `mysql`, `ssh` and `local`",
+        "capturebot.yml:2: targets.local: must be `key: value` lines, not `5` — its keys are `about`, `mysql`, `ssh`, `windows`, `local`, `labels`, `become` and `paths`",
+        "capturebot.yml:2: targets.ssh.host: is not a known key — keys here are `about`, `mysql`, `ssh`, `windows`, `local`, `labels`, `become` and `paths`",
+        "capturebot.yml:2: targets.ssh.prot: is not a known key — keys here are `about`, `mysql`, `ssh`, `windows`, `local`, `labels`, `become` and `paths`",
+        "capturebot.yml:2: targets.ssh.user: is not a known key — keys here are `about`, `mysql`, `ssh`, `windows`, `local`, `labels`, `become` and `paths`",
     ]
 
 
@@ -156,6 +169,81 @@ s3:
 """
 
 
+PIN = "SHA256:X48S6Q8bfi1qRrEbFm1xGTBIhXpKOGzVVrI09DlrOSw"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsABgH5C9okWi0dh2l9GKJl"
+TRUST = f"""\
+folder: x
+vault:
+  address: https://vault.example:8200/
+  namespace: team-a/
+  auth: {{approle: {{role_id: env:ROLE, secret_id: systemd:secret-id}}}}
+  ca: vault.pem
+  mounts: {{secret: kv2}}
+awssm: {{region: eu-west-1}}
+targets:
+  outer: {{ssh: {{host: a, user: u, agent: true, host_key: {PIN}}}}}
+  inner: {{ssh: {{host: b, user: u, key: file:k, passphrase: "awssm://keys#inner", certificate: k-cert.pub, via: outer}}}}
+  last: {{ssh: {{host: c, user: u, agent: /run/agent, host_key: ["{PIN}", "{HOST_KEY} a comment"], via: inner}}}}
+  db:
+    mysql:
+      host: d
+      user: ref+vault://database/creds/capture#/username
+      password: vault://database/creds/capture#password
+      via: last
+"""
+
+
+def test_stores_of_secrets_and_ways_through_hosts_are_kept(tmp_path: Path) -> None:
+    """Each host with the whole way to it; a database is reached with TLS where nothing else is said."""
+    found = load_text(TRUST, tmp_path)
+
+    known_hosts = Path("~/.ssh/known_hosts").expanduser()
+    outer = Ssh(host="a", user="u", known_hosts=known_hosts, agent=True, host_keys=(PIN,))
+    inner = Ssh(
+        host="b",
+        user="u",
+        known_hosts=known_hosts,
+        key=SecretRef("file:k"),
+        passphrase=SecretRef("awssm://keys#inner"),
+        certificate=tmp_path / "k-cert.pub",
+        via=outer,
+    )
+    last = Ssh(
+        host="c", user="u", known_hosts=known_hosts, agent=Path("/run/agent"), host_keys=(PIN, HOST_KEY), via=inner
+    )
+    assert [found.targets[name].ssh for name in ("outer", "inner", "last")] == [outer, inner, last]
+    assert found.targets["db"].mysql == MySql(
+        host="d",
+        user="vault://database/creds/capture#username",
+        account=SecretRef("vault://database/creds/capture#username"),
+        password=SecretRef("vault://database/creds/capture#password"),
+        tls=Tls.VERIFY,
+        via=last,
+    )
+    assert found.vault == Vault(
+        address="https://vault.example:8200",
+        auth=AppRoleAuth(role_id=SecretRef("env:ROLE"), secret_id=SecretRef("systemd:secret-id")),
+        namespace="team-a",
+        ca=tmp_path / "vault.pem",
+        mounts={"secret": Mount.KV2},
+    )
+    assert found.awssm == AwsSecrets(region="eu-west-1")
+
+
+def test_each_way_into_vault_is_kept(tmp_path: Path) -> None:
+    """A pod's token lies where Kubernetes puts it."""
+    text = "folder: x\ntargets: {{here: {{local: true}}}}\nvault: {{address: http://127.0.0.1:8200, auth: {}}}\n"
+
+    token = load_text(text.format("{token: file:/run/vault/token}"), tmp_path).vault
+    pod = load_text(text.format("{kubernetes: {role: capturebot}}"), tmp_path).vault
+
+    assert token
+    assert pod
+    assert token.auth == TokenAuth(token=SecretRef("file:/run/vault/token"))
+    jwt = SecretRef("file:/var/run/secrets/kubernetes.io/serviceaccount/token")
+    assert pod.auth == KubernetesAuth(role="capturebot", jwt=jwt)
+
+
 def test_a_section_that_is_commented_out_keeps_its_defaults(tmp_path: Path) -> None:
     """`limits:` with nothing below it is as good as none; `encryption: none` leaves the choice to the bucket."""
     found = load_text(S3_EVERYTHING, tmp_path)
@@ -172,6 +260,32 @@ def test_a_section_that_is_commented_out_keeps_its_defaults(tmp_path: Path) -> N
         path_style=True,
         browse_url="https://files.example/{bucket}/{key}",
     )
+
+
+KEPT = """\
+targets:
+  shop: {local: true, labels: {pci: "yes", env: prod}}
+  till: {ssh: {host: till, user: capture}, labels: {pci: "yes", till: "1"}}
+  wiki: {ssh: {host: wiki, user: capture}}
+s3:
+  bucket: evidence
+  retention: {text: 90 days, binary: 14 d, manifest: 400 days}
+  keys:
+    - {labels: {till: "?"}, kms_key: alias/tills}
+    - {labels: {pci: "yes"}, kms_key: alias/pci}
+audit: {bucket: evidence-audit, every: 15 min, lock: {mode: compliance, days: 365}}
+"""
+
+
+def test_how_long_and_under_which_key_objects_are_kept(tmp_path: Path) -> None:
+    """Keys are found by the labels of targets, the first that fits; the journal's copy has a bucket of its own."""
+    found = load_text(KEPT, tmp_path)
+
+    assert found.s3
+    assert found.s3.retention == {"text": 90, "binary": 14, "manifest": 400}
+    assert found.s3.keys == {"till": "alias/tills", "shop": "alias/pci"}
+    lock = Lock(mode="compliance", days=365)
+    assert found.audit == Audit(bucket="evidence-audit", prefix="capturebot-audit", every_s=900.0, lock=lock)
 
 
 def test_a_journal_elsewhere_is_left_as_it_is(tmp_path: Path) -> None:
@@ -195,7 +309,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = ["targets", "journal", "recipes", "slack", "pagerduty", "s3", "folder", "web", "limits"]
+KEYS = ["targets", "journal", "recipes", "slack", "pagerduty", "s3", "folder", "web", "limits", "vault", "awssm"]
 
 
 @settings(max_examples=40)

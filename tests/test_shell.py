@@ -246,6 +246,7 @@ def test_the_examination_names_what_is_missing() -> None:
     assert good == [
         "ok: db1 runs commands as capture (uid 1001)",
         "ok: db1 has bash, GNU timeout and what else every step needs",
+        "ok: no earlier capture has left anything on db1",
     ]
     assert bad[1].startswith("fault: db1 has no GNU timeout (package coreutils)")
     assert shell.read_examination("db1", []) == ["fault: db1 runs no /bin/sh for us — give the user a login shell"]

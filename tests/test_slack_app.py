@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import pytest
 import yaml
@@ -16,16 +17,19 @@ from bot.desk import Desk
 from bot.errors import DeliveryFailed, UserError
 from bot.journal import Journal
 from bot.measuring import Measurer
-from bot.model import Refused, State, Target, TargetKind
+from bot.model import Refused, Source, State, Target, TargetKind
+from bot.permission import Permission
 from bot.playground.workspace import Answer, App, Fault, Workspace
 from bot.redact import Redactor
 from bot.runner import Runner
 from bot.settings import Limits
 from bot.slack.app import make_app
 from bot.slack.clerk import Clerk
+from bot.slack.directory import Directory
 from bot.slack.sockets import Sockets
 from bot.story import story
-from tests.fakes import Clock, MemoryStore, Script, ScriptedTransport, a_recipe
+from bot.tasks import Tasks
+from tests.fakes import ANYTHING, Clock, MemoryStore, Script, ScriptedTransport, a_recipe
 
 pytestmark = pytest.mark.live  # each test starts a workspace, and a bot that connects to it
 
@@ -37,6 +41,8 @@ SLACKS_LIMIT_S = 3.0  # how near acks come to it is measured by `make bench`
 class Incident:
     id: str
     title: str
+    status: str = "triggered"
+    resolved_at: None = None
 
 
 class Incidents:
@@ -86,20 +92,27 @@ async def room(script: Script) -> AsyncIterator[Room]:
             now=clock,
         )
         targets = {f"app-{n}": Target(name=f"app-{n}", local=True) for n in range(60)}
+        client = AsyncWebClient(token=workspace.bot_token, base_url=workspace.api_url)
+        tasks = Tasks(lambda _name, _error: None)  # whoever asked gets the error too
+        directory = Directory(client, groups=frozenset(), tasks=tasks, clock=monotonic)
+        permission = Permission(ANYTHING, targets, journal, now=clock)
+        permission.members = directory
         desk = Desk(
+            permission=permission,
             recipes={"host": a_recipe("host"), "db": replace(a_recipe("db"), wants=TargetKind.MYSQL)},
             targets=targets,
             journal=journal,
             runner=runner,
-            measurer=Measurer(transports={"local": transport}, redactor=Redactor(tuple, salt=b"salt"), now=clock),
+            measurer=Measurer(
+                transports={"local": transport}, redactor=Redactor(tuple, salt=b"salt"), emit=journal.append, now=clock
+            ),
             store=store,
             limits=replace(limits, captures_at_once=50),
             prefix="evidence",
             now=clock,
         )
         clerk = Clerk(desk, journal, incidents=Incidents(), untold=dict, now=clock)
-        client = AsyncWebClient(token=workspace.bot_token, base_url=workspace.api_url)
-        sockets = Sockets(await make_app(client, clerk), workspace.app_token, count=2)
+        sockets = Sockets(await make_app(client, clerk, directory), workspace.app_token, count=2)
         await sockets.open()
         await workspace.wait_for(lambda: len(workspace.sockets.numbers) == 2, within_s=5)
         try:
@@ -108,7 +121,7 @@ async def room(script: Script) -> AsyncIterator[Room]:
             await sockets.close()
             for one in desk.underway:
                 with suppress(UserError):  # it ended meanwhile
-                    await desk.stop(one.capture.id, one.capture.who)
+                    await desk.stop(one.capture.id, one.capture.who, source=Source.TERMINAL)
             await desk.drain()
             await journal.close()
 

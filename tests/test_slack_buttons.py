@@ -15,7 +15,7 @@ from bot.reporters.pagerduty import PagerDutyNote
 from bot.reporters.telling import Teller
 from bot.slack.answers import Answer
 from bot.slack.presses import read
-from tests.fakes import ANA, Script, an_artifact
+from tests.fakes import Script, an_artifact
 from tests.reception import RECIPES, WITHIN_S, Reception, buttons, reception
 from tests.test_notes import Written
 
@@ -205,6 +205,7 @@ class OneIncident:
 
     id, number, title, status, service = "PABC123", 1042, "Checkout is slow", "triggered", "PSVC1"
     html_url = "https://acme.pagerduty.com/incidents/PABC123"
+    resolved_at = None
 
     async def incident(self, reference: str) -> OneIncident:
         return self
@@ -233,10 +234,10 @@ async def test_what_belongs_to_no_incident_says_how_to_link_its_channel() -> Non
 async def test_what_belongs_to_another_incident_is_told_in_that_of_the_channel_too() -> None:
     """Once, however often it is pressed; the story says who sent it there."""
     async with reception(incidents=OneIncident()) as here, note_of(here) as notes:
-        await here.desk.link(here.channel, "POLD001", ANA)
+        await here.desk.link(here.channel, "POLD001", here.person)
         first = await here.capture()
         await noted(here, "POLD001")
-        await here.desk.link(here.channel, "PABC123", ANA)
+        await here.desk.link(here.channel, "PABC123", here.person)
 
         await here.press(first, "send", here.ben)
 
@@ -432,7 +433,21 @@ async def test_what_the_target_cannot_afford_is_refused_with_the_numbers() -> No
             "❌ app-1: It would write about 1.4 GB to /var/tmp, where 900 MB are free: 1.7 GB are needed to be safe, "
             "and 2.5 GB must stay free. Free 3.3 GB more, or take a smaller capture."
         )
-        assert [type(event) for event in await here.events()] == [Refused]
+        assert [event.type for event in await here.events()] == ["probed", "refused"]
+
+
+async def test_only_a_measurement_that_takes_long_is_announced() -> None:
+    """Nothing takes the words away again once the cost stands below them."""
+    async with reception() as here:
+        await here.workspace.command(here.channel, here.ana, "/capture core app-1 pid=812")
+        await here.whisper(here.ana, "⚖️")
+        quick = [one.text for one in here.whispers(here.ana)]
+        here.transport.scripts = {"cost": Script(hangs=True)}
+        await here.workspace.command(here.channel, here.ben, "/capture core app-2 pid=812")
+
+        await here.whisper(here.ben, "Measuring what `core` would cost app-2")
+
+        assert len(quick) == 1
 
 
 async def test_what_cannot_be_measured_is_not_started() -> None:
@@ -456,6 +471,7 @@ async def test_several_processes_are_offered_to_choose_from_first() -> None:
 
         await here.press(asked, "choose-0", here.ana)
         offered = await here.whisper(here.ana, "⚖️")
+        assert offered.ts == asked.ts  # in the place of the question
         await here.press(offered, "agree", here.ana)
 
         root = await here.root(0, "complete")

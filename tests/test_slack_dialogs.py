@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.model import Accepted, Impact, Offered, Place, Recipe
+from bot.model import Accepted, Impact, Offered, Place, Recipe, Service
 from bot.playground.workspace import Fault
 from bot.playground.workspace.inputs import Given
 from bot.playground.workspace.modals import check_view
@@ -65,6 +65,7 @@ async def test_a_bare_command_opens_a_dialog_that_captures() -> None:
 
         assert "no load" in shown(here) or "light load" in shown(here)
         await here.workspace.submit(here.ana, {"targets": ["app-1"]})
+        assert sum(isinstance(event, Accepted) for event in await here.events()) == 1  # before it was acknowledged
 
         assert "asked by ana" in (await here.root(0, "complete")).text
         await here.whisper(here.ana, "The result comes in")
@@ -247,6 +248,27 @@ async def test_a_dialog_that_is_sent_twice_starts_one_capture() -> None:
         assert len(here.roots) == 1
 
 
+async def test_a_services_first_set_is_started_from_the_dialog() -> None:
+    """It stands among the recipes, with what it runs; sent twice, it is started once."""
+    orders = Service(name="orders", about="Orders", targets=("app-1", "app-2"), first=("host", "threads"))
+    idle = Service(name="search", targets=("app-1",))
+    async with reception(ps=QUIET, jstack=QUIET, services={"orders": orders, "search": idle}) as here:
+        await here.workspace.command(here.channel, here.ana, "/capture")
+        await here.seen(lambda: here.workspace.views(here.ana))
+        found = await here.workspace.suggest(here.ana, "recipe", "ord")
+        await here.workspace.click_in_view(here.ana, "recipe", value="* orders")
+        await here.seen(lambda: "app-1, app-2" in shown(here))
+        here.workspace.sockets.duplicate_next(1)
+
+        await here.workspace.submit(here.ana, {})
+
+        await here.root(1, "complete")
+        taken = [event.capture.recipe for event in await here.events() if isinstance(event, Accepted)]
+        assert found == ["* orders"]
+        assert taken == ["host", "threads"]
+        assert here.workspace.views(here.ana) == []
+
+
 # --- pure -------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +277,7 @@ def test_no_list_is_longer_than_slack_takes(count: int) -> None:
     """A hundred, and those that begin with what was typed are among them."""
     recipes = [replace(a_recipe(f"r{n}"), title="Title " * 40) for n in range(count)] + [a_recipe("zz")]
 
-    everything, typed = modal.recipe_options(recipes, ""), modal.recipe_options(recipes, " ZZ ")
+    everything, typed = modal.recipe_options(recipes, [], ""), modal.recipe_options(recipes, [], " ZZ ")
 
     assert len(everything) == min(count + 1, 100)
     assert [one["value"] for one in typed] == ["zz"]
@@ -266,7 +288,7 @@ def test_each_variant_stands_for_itself() -> None:
     variants = {name: replace(a_recipe("query"), title=name.title()) for name in ("slow", "locks")}
     query = replace(a_recipe("query"), variants=variants)
 
-    options = modal.recipe_options([query], "")
+    options = modal.recipe_options([query], [], "")
 
     assert [one["value"] for one in options] == ["query slow", "query locks"]
     assert [one["text"]["text"] for one in options] == ["query slow — Slow", "query locks — Locks"]
@@ -293,6 +315,22 @@ def test_the_largest_dialog_is_one_that_slack_takes() -> None:
 
     check_view(view, "modal")
     assert view["submit"]["text"] == "Measure its cost"
+
+
+def test_the_largest_first_set_is_one_that_slack_takes() -> None:
+    """As a choice, and in the dialog: 60 targets, 30 recipes, long names."""
+    names = tuple(f"t{n}-{'x' * 50}" for n in range(60))
+    service = Service(name="s" * 63, about="🔥 שלום " * 100, targets=names, first=tuple(f"r{n}" for n in range(30)))
+    draft = Draft(place=Place(channel="C1"), recipe=f"* {service.name}")
+
+    view = modal.form(draft, None, {}, service=service, runs=dict.fromkeys(service.first, names))
+    (option,) = modal.recipe_options([], [service], "")
+
+    check_view(view, "modal")
+    assert view["blocks"][0]["element"]["initial_option"] == option
+    assert modal.read({**view, "state": {"values": {"recipe": {"recipe": {"selected_option": option}}}}}).service == (
+        service.name
+    )
 
 
 @pytest.mark.parametrize("several", [0, 150])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.menu import Menu
 from bot.model import Accepted, Service, State
 from bot.playground.workspace import Fault
 from bot.playground.workspace.modals import check_view
@@ -88,8 +89,9 @@ def test_the_largest_home_is_one_that_slack_takes() -> None:
     targets = {f"t{n}": replace(TARGETS["app-1"], name=f"t{n}" + "x" * 60) for n in range(300)}
     services = {"s": Service(name="s", about="א" * 200, first=tuple(recipes)[:100])}
     stories = [Story(capture=a_capture(f"c{n}", targets=tuple(targets)), state=State.RUNNING) for n in range(20)]
+    what = Menu(recipes=recipes, targets=dict.fromkeys(recipes, tuple(targets)), services=services)
 
-    shown = home.view(stories, recipes, targets, services, untold={"slack c1": "& so <on>"})
+    shown = home.view(stories, what, untold={"slack c1": "& so <on>"})
 
     check_view(shown, "home")
     assert "<!channel>" not in str(shown)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bot.menu import Menu
 from bot.model import (
     Artifact,
     Compared,
@@ -38,7 +39,7 @@ from bot.model import (
 from bot.playground.workspace.blocks import check_blocks
 from bot.playground.workspace.modals import check_view
 from bot.reporters.slack_announcement import Announcement, Choice, announce
-from bot.reporters.slack_files import files
+from bot.reporters.slack_files import Page, files, pages
 from bot.reporters.slack_index import index
 from bot.reporters.slack_message import Message, details, root
 from bot.slack import answers, home, modal, offers
@@ -177,7 +178,20 @@ def messages(words: str) -> list[Message]:
     interrupted = replace(story_of(words, state=State.INTERRUPTED), followed=(), compared=())
     stories = [replace(ended, capture=replace(ended.capture, id=f"c{n}")) for n in range(60)]
     shown = [root(one, pagerduty=True) for one in (ended, running, interrupted)]
-    return [*shown, *details(ended), index(stories), *announcements(words), *files(ended)]
+    return [
+        *shown,
+        *details(ended),
+        index(stories),
+        *announcements(words),
+        *(files(ended, page) for page in _linked(ended)),
+    ]
+
+
+def _linked(story: Story) -> list[Page]:
+    """The pages of its files with links as long as they come."""
+    url = f"https://bucket.s3.eu-west-1.amazonaws.com/key?X-Amz-Security-Token={'t' * 2_000}"
+    found = pages(story, raw=True, link_chars=len(url))
+    return [replace(page, links={one.key: url for one in page.files}, until=AT) for page in found]
 
 
 def announcements(words: str) -> list[Message]:
@@ -196,7 +210,9 @@ def announcements(words: str) -> list[Message]:
         recipes = [recipe_of(words, n) for n in range(count)]
         choices = [Choice(recipe=one, targets=NAMES) for one in recipes]
         choices += [Choice(recipe=one, targets=NAMES, started=a_capture(), by=by) for one in recipes]
-        told = Announcement(room=room, service=service, services=(), choices=choices, refused=(long(words),) * 20)
+        told = Announcement(
+            room=room, service=service, services=(), choices=choices, held={str(n): long(words) for n in range(20)}
+        )
         found += [announce(told), announce(replace(told, is_open=False))]
     services = [f"service-{n}" for n in range(60)]
     return [*found, announce(Announcement(room=room, service=None, services=services))]
@@ -251,12 +267,16 @@ def dialogs(words: str) -> list[dict[str, Any]]:
 
 def homes(words: str) -> list[dict[str, Any]]:
     """The app's Home."""
-    recipes: Mapping[str, Recipe] = {f"r{n}": recipe_of(words, n) for n in range(40)}
+    recipes: Mapping[str, Recipe] = {one.name: one for one in (recipe_of(words, n) for n in range(40))}
     targets = {name: Target(name=name, local=True) for name in NAMES}
     services = {"s": Service(name="s", about=long(words), targets=tuple(targets), first=tuple(recipes))}
     stories: Sequence[Story] = [story_of(words), story_of(words, state=State.RUNNING)] * 10
     return [
-        home.view(stories, recipes, targets, services, untold={long(words): long(words)}),
+        home.view(
+            stories,
+            Menu(recipes=recipes, targets=dict.fromkeys(recipes, tuple(targets)), services=services),
+            untold={long(words): long(words)},
+        ),
         home.trouble(long(words) * 100),
     ]
 
@@ -265,7 +285,7 @@ def is_taken(blocks: Sequence[Mapping[str, Any]]) -> None:
     """Slack takes these blocks in a message, and people see something in each."""
     assert check_blocks(list(blocks), "message") == []
     leaves = [
-        [leaf["text"] for section in block["elements"] for leaf in section["elements"]]
+        [leaf.get("text", leaf.get("fallback", "")) for section in block["elements"] for leaf in section["elements"]]
         for block in blocks
         if block["type"] == "rich_text"
     ]
@@ -286,7 +306,7 @@ def test_the_largest_messages_are_ones_that_slack_takes(words: str) -> None:
 def test_the_largest_messages_are_what_slacks_own_types_allow() -> None:
     """One of each kind; the schema is slow."""
     story = story_of("🔥 <&>")
-    shown = [root(story, pagerduty=True), details(story)[0], files(story)[1], *announcements("🔥")[:1]]
+    shown = [root(story, pagerduty=True), details(story)[0], files(story, _linked(story)[1]), *announcements("🔥")[:1]]
 
     blocks = [block for message in shown for block in message.blocks]
     assert [error.message for block in blocks for error in slacks_types().iter_errors(block)] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bot.model import Accepted, Event
 from bot.playground.workspace import Fault
 from bot.slack.mentions import words
 from tests.fakes import Script
@@ -65,6 +66,23 @@ async def test_a_mention_that_is_delivered_twice_starts_one_capture() -> None:
         await here.whisper(here.ana, "started that already")
         await here.root(0, "complete")
         assert len(here.roots) == 1
+
+
+async def test_a_mention_is_in_the_journal_before_it_is_acknowledged() -> None:
+    """A crash in between has Slack tell it again."""
+    acknowledged: list[int] = []
+    async with reception(ps=QUIET) as here:
+
+        def look(event: Event) -> None:
+            if isinstance(event, Accepted):
+                acknowledged.append(sum(one.kind == "events_api" for one in here.workspace.sockets.deliveries))
+
+        here.journal.listeners.append(look)
+        before = sum(one.kind == "events_api" for one in here.workspace.sockets.deliveries)
+        here.workspace.say(here.channel, here.ana, "@capturebot host app-1")
+
+        await here.root(0, "complete")
+        assert acknowledged[0] <= before + 1  # the message itself, where the bot hears of it; not the mention
 
 
 async def test_a_bare_mention_is_answered_with_what_there_is() -> None:

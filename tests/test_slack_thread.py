@@ -21,8 +21,8 @@ from bot.errors import DeliveryFailed
 from bot.model import Artifact, Finding, Level, Offered, Outcome, Place, State, StepResult, Suggestion
 from bot.playground.workspace import App, Fault, Message, Workspace
 from bot.playground.workspace.blocks import check_blocks
+from bot.reporters import slack_files
 from bot.reporters.slack import EDIT_PAUSE_S, SlackThread
-from bot.reporters.slack_files import files
 from bot.reporters.slack_message import Message as Shown
 from bot.reporters.slack_message import details, root, size
 from bot.reporters.suggestions import picks
@@ -33,6 +33,7 @@ from tests.fakes import ANA, AT, a_capture, a_trigger, an_artifact
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", MANIFEST.parent.parent / "shared/reference/schemas"))
 HOG = Finding(level=Level.BAD, text="java (pid 7) uses 390 % CPU", weight=0.9)
+LEAK = Finding(level=Level.WARN, text="nginx (pid 9) leaks sockets")
 
 
 def a_result(step: str = "ps", *findings: Finding, **changes: object) -> StepResult:
@@ -95,17 +96,18 @@ def test_an_interrupted_capture_says_what_was_saved_and_how_to_run_it_again() ->
 def test_the_thread_lists_findings_then_files_then_the_receipt() -> None:
     """Everything that was kept, with its size, and what was masked."""
     lost = a_result("df", outcome=Outcome.LOST, reason="The connection went.", artifact=None)
-    (reply,) = details(complete(a_result("ps", HOG, masked={"password": 2, "aws-key": 1}), lost))
+    (reply,) = details(complete(a_result("ps", HOG, LEAK, masked={"password": 2, "aws-key": 1}), lost))
 
     assert reply.text.splitlines() == [
         "Findings",
         "🔴 java (pid 7) uses 390 % CPU",
+        "⚠️ nginx (pid 9) leaks sockets",
         "",
         "app-1",
         "✅ Processes · ps.txt (12 kB) s3://bucket/evidence/ps.txt",
         "🔌 Disks — connection lost: The connection went.",
         "",
-        "🙈 3 secrets masked (aws-key, password)",
+        "🙈 3 secrets of 2 kinds masked (2 password, 1 aws-key)",
         "📦 Everything, with commands and checksums: manifest.json (900 B) s3://bucket/evidence/manifest.json",
     ]
 
@@ -190,6 +192,11 @@ def test_what_can_be_done_at_the_end_stands_in_a_row_of_its_own() -> None:
     assert {element["value"] for element in rows[1]} == {story.capture.id}
 
 
+def files(story: Story, *, raw: bool = True) -> list[Shown]:
+    """Every page of a capture's files."""
+    return [slack_files.files(story, page) for page in slack_files.pages(story, raw=raw)]
+
+
 def in_browser(key: str, **changes: object) -> Artifact:
     """A file with an address that a browser opens."""
     return replace(an_artifact(key), url=f"https://files.example/{key}", **changes)  # type: ignore[arg-type]  # fields by name
@@ -207,13 +214,56 @@ def test_every_file_is_listed_with_what_to_know_of_it() -> None:
 
     assert page.text.splitlines() == [
         "📁 5 files of abc234",
-        "• <https://files.example/evidence/ps.txt|ps.txt> (12 kB, aaaaaaaaaaaa)",
-        "• <https://files.example/evidence/core.zst|core.zst> (12 kB, aaaaaaaaaaaa, cut, not redacted: may hold secrets)",
-        "• df.txt (12 kB, aaaaaaaaaaaa), on capturebot's own disk until the store takes it: file:///spool/df.txt",
-        "• ss.txt (12 kB, aaaaaaaaaaaa), on capturebot's own disk: file:///kept/ss.txt",
-        "• manifest.json (900 B, aaaaaaaaaaaa): s3://bucket/evidence/manifest.json",
+        "• ps.txt (12 kB, aaaaaaaa)",
+        "• core.zst (12 kB, aaaaaaaa, cut, not redacted: may hold secrets)",
+        "• df.txt (12 kB, aaaaaaaa), on capturebot's own disk until the store takes it: file:///spool/df.txt",
+        "• ss.txt (12 kB, aaaaaaaa), on capturebot's own disk: file:///kept/ss.txt",
+        "• manifest.json (900 B, aaaaaaaa): s3://bucket/evidence/manifest.json",
     ]
     assert labels(page) == []
+    assert {one["text"]: one["url"] for one in spans(page) if one["type"] == "link"} == {
+        "ps.txt": "https://files.example/evidence/ps.txt",
+        "core.zst": "https://files.example/evidence/core.zst",
+    }
+
+
+def spans(message: Shown) -> list[dict[str, Any]]:
+    """What the message's first block shows."""
+    found: list[dict[str, Any]] = message.blocks[0]["elements"][0]["elements"]
+    return found
+
+
+def test_links_that_open_for_minutes_stand_where_only_the_asker_sees_them() -> None:
+    """Not in the text, which notifications show; and it is said until when they open."""
+    story = complete(a_result(artifact=in_browser("evidence/ps.txt")))
+    (page,) = slack_files.pages(story, raw=True, link_chars=400)
+    links = {one.key: f"https://s3.example/{one.key}?X-Amz-Signature=f00" for one in page.files}
+
+    message = slack_files.files(story, replace(page, links=links, until=AT))
+
+    assert [one["url"] for one in spans(message) if one["type"] == "link"] == list(links.values())
+    assert "https://" not in message.text
+    assert "⏳ The links open until" in message.text
+
+
+def test_what_could_not_be_redacted_is_left_out_for_who_may_not_have_it() -> None:
+    """And that there is such a file is told."""
+    kept = [in_browser("evidence/ps.txt"), in_browser("evidence/core.zst", binary=True)]
+    (page,) = files(complete(*(a_result(f"s{n}", artifact=one) for n, one in enumerate(kept))), raw=False)
+
+    assert "core.zst" not in page.text
+    assert "🔒 1 file that is not redacted is left out" in page.text
+
+
+@pytest.mark.parametrize(("link_chars", "count"), [(0, 5), (500, 5), (2_500, 21), (90_000, 61)])
+def test_a_page_has_room_for_its_links_however_long_they_are(link_chars: int, count: int) -> None:
+    """Those that a machine's role signs are ten times as long as others."""
+    results = [a_result(f"s{n}", artifact=in_browser(f"evidence/{n}.txt")) for n in range(60)]
+
+    pages = slack_files.pages(complete(*results), raw=True, link_chars=link_chars)
+
+    assert len(pages) == count
+    assert sum(len(page.files) for page in pages) == 61
 
 
 def test_many_files_are_paged_and_none_is_left_out() -> None:
@@ -368,7 +418,34 @@ async def test_a_capture_is_one_message_edited_in_place(told: Told) -> None:
 
     (message,) = told.roots
     assert message.text.startswith("🔴 java (pid 7)")
-    assert [reply.text.splitlines()[0] for reply in told.replies] == ["Findings"]
+    assert [reply.text.splitlines()[0] for reply in told.replies] == ["app-1"]
+
+
+def test_the_only_finding_is_not_said_twice() -> None:
+    """It is the headline; while the capture runs it stands in the thread too, where no edit has to wait for another."""
+    (ended,) = details(complete(a_result("ps", HOG)))
+    (runs,) = details(running(a_result("ps", HOG)))
+
+    assert HOG.text in root(complete(a_result("ps", HOG))).text
+    assert HOG.text not in ended.text
+    assert HOG.text in runs.text
+
+
+def test_what_is_no_trouble_takes_few_places_beside_the_headline() -> None:
+    """Two at most, after what is; all of them stand in the thread."""
+    idle = replace(
+        HOG,
+        level=Level.INFO,
+        next=tuple(Suggestion(label=f"Idle {n}", recipe="threads", parameters={"pid": n}) for n in range(5)),
+    )
+    busy = replace(HOG, next=(Suggestion(label="Busy", recipe="threads", parameters={"pid": 7}),))
+    story = complete(a_result("ps", idle, busy))
+
+    (first, *_) = root(story).blocks[1:]
+    (menu,) = [block for block in details(story)[0].blocks if block["type"] == "actions"]
+
+    assert [one["text"]["text"] for one in first["elements"]] == ["Busy", "Idle 0", "Idle 1"]
+    assert len(menu["elements"]) == 6
 
 
 async def test_what_is_told_already_is_not_sent_again(told: Told) -> None:
@@ -563,7 +640,7 @@ async def test_a_channel_that_is_linked_later_gets_the_whole_story_once(told: To
 
     (message,) = told.roots
     assert message.text.startswith("🔴 java (pid 7)")
-    assert [reply.text.splitlines()[0] for reply in told.replies] == ["Findings"]
+    assert [reply.text.splitlines()[0] for reply in told.replies] == ["app-1"]
 
 
 async def test_a_story_is_told_in_every_channel_that_asked_for_it(told: Told) -> None:

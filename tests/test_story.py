@@ -71,6 +71,20 @@ def test_the_headline_is_the_worst_and_weightiest_finding() -> None:
     assert [each.finding for each in now.findings] == [SWAP, HOG, WARN, NOTE]
 
 
+def test_what_was_broken_off_says_what_it_left() -> None:
+    """Each end with its proof, and how many files are there in part; nothing of what ended by itself."""
+    group, thread = "process group 8123 gone, 2 temporary files removed", "thread 7 of orders-db was gone"
+    stopped = replace(ended("df").result, outcome=Outcome.STOPPED, stop_proof=group)
+    late = replace(ended("sql", Outcome.TIMED_OUT).result, stop_proof=thread)
+
+    def broken(*results: StepResult) -> str:
+        return told(*(StepFinished(capture_id="abc234", result=result, at=AT) for result in results)).broken_off
+
+    assert broken(ended("ps").result) == ""
+    assert broken(ended("ps").result, stopped) == f"{group}, 1 partial file kept"
+    assert broken(stopped, late) == f"{group}; {thread}, 1 partial file kept"
+
+
 def test_with_several_targets_the_headline_names_its_target() -> None:
     """One of many hosts is the culprit."""
     capture = a_capture(targets=("app-1", "app-2"))

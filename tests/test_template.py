@@ -40,6 +40,7 @@ def type_(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     [
         ("host", ["slow-pages.sh", "slow-pages.yml", "test_slow_pages.py"]),
         ("mysql", ["slow-pages.yml", "test_slow_pages.py"]),
+        ("windows", ["slow-pages.ps1", "slow-pages.yml", "test_slow_pages.py"]),
     ],
 )
 def test_a_new_recipe_is_right_and_its_test_runs(kind: str, files: list[str], type_: Type, tmp_path: Path) -> None:

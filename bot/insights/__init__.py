@@ -22,14 +22,20 @@ from datetime import datetime
 from bot.model import Finding
 
 HEAD_BYTES = 2 * 1024 * 1024  # how much of an artifact an insight gets to see
+FILE_BYTES = 4 * 1024 * 1024  # and of the file that a step left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What an insight is given: *text* is the artifact's redacted start, at most HEAD_BYTES."""
+    """What an insight is given: *text* is the artifact's redacted start, at most HEAD_BYTES.
+
+    *file* is the start of the file that its step left, at most FILE_BYTES, as it came: what an insight says of it is redacted
+    afterwards.
+    """
 
     text: str
     target: str
+    file: bytes = b""
     cut: bool = False  # True when the artifact or this start of it is not the whole output
 
 

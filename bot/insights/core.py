@@ -63,7 +63,11 @@ def core(reading: Reading) -> Iterator[Finding]:
             case "failed":
                 text = words.clean(part.body.partition("\n")[0], TEXT_CHARS) or "No core was taken"
                 yield Finding(
-                    level=Level.WARN, text=text, weight=0.9, evidence=words.evidence(*part.body.split("\n")[1:5])
+                    level=Level.WARN,
+                    text=text,
+                    weight=0.9,
+                    evidence=words.evidence(*part.body.split("\n")[1:5]),
+                    paused_s=max(words.number(part.facts.get("frozen_s")), 0.0),
                 )
             case "core":
                 stacks = [stack for each in parts if each.name == "stacks" for stack in _stacks(each.body)]
@@ -93,7 +97,13 @@ def _size(part: Section, stacks: Sequence[_Stack], who: str) -> Finding:
     if stacks:
         place, count = Counter(stack.place for stack in stacks).most_common(1)[0]
         text += f"; {words.count(count)} of {words.counted(len(stacks), 'thread')} {place}"
-    return Finding(level=Level.INFO, text=words.clean(text, TEXT_CHARS), evidence=_groups(stacks), answer=True)
+    return Finding(
+        level=Level.INFO,
+        text=words.clean(text, TEXT_CHARS),
+        evidence=_groups(stacks),
+        answer=True,
+        paused_s=max(frozen, 0.0),
+    )
 
 
 def _groups(stacks: Sequence[_Stack]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def interfaces(reading: Reading) -> Iterator[Finding]:
     rows = {name: section.rows() for name, section in tables.items()}
     seconds = max((words.number(section.facts.get("seconds")) for section in tables.values()), default=0.0) or 1.0
     for row in rows.get("interfaces", []):
-        yield from _interface(row, seconds)
+        yield from adapter(row, seconds)
     if (dropped := sum(_number(row, "dropped") for row in rows.get("processors", []))) >= DROPPED_LEAST:
         text = f"The kernel dropped {words.counted(dropped, 'packet')} in {seconds:.0f} s: processors do not keep up with the network"
         yield Finding(level=Level.WARN, text=text, weight=0.65)
@@ -59,8 +59,9 @@ def interfaces(reading: Reading) -> Iterator[Finding]:
         yield from _tracked(row, seconds)
 
 
-def _interface(row: Row, seconds: float) -> Iterator[Finding]:
-    name = words.clean(row.get("interface", "?"), 20)
+def adapter(row: Row, seconds: float) -> Iterator[Finding]:
+    """What one interface drops, damages or cannot carry more of; *row* holds what its counters grew by in *seconds*."""
+    name = words.clean(row.get("interface", "?"))
     speed = _number(row, "speed_mbit") * 1e6 / 8
     for way, verb in (("rx", "receives"), ("tx", "sends")):
         packets, errors, dropped = (_number(row, f"{way}_{what}") for what in ("packets", "errors", "dropped"))

@@ -10,6 +10,7 @@ from bot.model import Finding, Level, Suggestion
 
 NAMED = 3
 OFFERED = 5
+BUSY = 1.0  # percent of one processor, while it was looked at; what rests is not worth a button
 RECIPES = {"Java": "java-threads", "Python": "python-threads", "Node.js": "node"}  # by kind of process
 
 
@@ -40,7 +41,7 @@ def applications(reading: Reading) -> Iterator[Finding]:
                 recipe=RECIPES[kind],
                 parameters={"pid": int(row["pid"][:10])},
             )
-            for _, kind, row in found[:OFFERED]
-            if kind in RECIPES
+            for cpu, kind, row in found[:OFFERED]
+            if kind in RECIPES and cpu >= BUSY
         ),
     )

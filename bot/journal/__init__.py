@@ -10,36 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
-from pydantic import Field, TypeAdapter
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Row,
-    Select,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Row, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from bot.errors import JournalError
-from bot.journal import belonging
+from bot.journal import belonging, writing
+from bot.journal.engine import BUSY_TIMEOUT_S, open_engine, writes_of
 from bot.journal.tables import (
     beat,
     captures,
-    derive,
     events,
     incidents,
     keys,
@@ -50,8 +36,8 @@ from bot.journal.tables import (
     room_json,
     rooms,
     scheduled,
-    tables,
 )
+from bot.journal.writing import event_json
 from bot.model import (
     Accepted,
     Capture,
@@ -61,12 +47,10 @@ from bot.model import (
     Room,
     Standing,
     State,
-    capture_of,
     key_of,
 )
 from bot.tasks import Tasks
 
-BUSY_TIMEOUT_S = 10  # how long SQLite waits for another process's lock
 OWNERS_KEPT_S = 24 * 3600.0
 BEAT_LATE_S = 40.0  # a process that gave no sign of life for this long is dead
 PAGE_ROWS = 500  # events read at once
@@ -79,8 +63,6 @@ log = structlog.get_logger()
 _held = select(captures.c.id, captures.c.ended, captures.c.owner, owners.c.beat_at).outerjoin(
     owners, owners.c.name == captures.c.owner
 )
-
-_event_json: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +84,7 @@ class Journal:
 
     def __init__(self, engine: Engine, *, owner: str) -> None:
         self._engine = engine
+        self._writes = writes_of(engine)
         self.owner = owner
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self.listeners: list[Callable[[Event], None]] = []  # told of each event once it is committed
@@ -115,16 +98,7 @@ class Journal:
 
         Raises JournalError when it cannot be opened.
         """
-        memory = url in {"sqlite://", "sqlite:///:memory:"}
-        try:
-            if memory:
-                engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-            else:
-                engine = create_engine(url, pool_pre_ping=True)
-        except SQLAlchemyError as error:
-            raise JournalError(f"The journal's URL cannot be used: {error}") from error
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _harden_sqlite)
+        engine = open_engine(url)
         journal = cls(engine, owner=owner)
         journal._last = await journal._do(journal._prepare)
         return journal
@@ -186,7 +160,7 @@ class Journal:
             async with asyncio.timeout(within_s), self._news:
                 await self._news.wait_for(lambda: self._last > seq)
         except TimeoutError:
-            await self._tell(await self._do(self._newest))
+            await self._tell(await self._ask(self._newest))
         return self._last
 
     async def after(self, seq: int, *, only: str | None = None) -> list[tuple[int, Event]]:
@@ -194,24 +168,24 @@ class Journal:
         query = select(events.c.seq, events.c.body).where(events.c.seq > seq).order_by(events.c.seq)
         if only is not None:
             query = query.where(events.c.type == only)
-        rows = await self._do(lambda connection: connection.execute(query.limit(PAGE_ROWS)).all())
-        return [(row.seq, _event_json.validate_json(row.body)) for row in rows]
+        rows = await self._ask(lambda connection: connection.execute(query.limit(PAGE_ROWS)).all())
+        return [(row.seq, event_json.validate_json(row.body)) for row in rows]
 
     async def events(self, capture_id: str) -> list[Event]:
         """All events of one capture, in order; empty when there is no such capture."""
         query = select(events.c.body).where(events.c.capture_id == capture_id).order_by(events.c.seq)
-        rows = await self._do(lambda connection: connection.execute(query).all())
-        return [_event_json.validate_json(row.body) for row in rows]
+        rows = await self._ask(lambda connection: connection.execute(query).all())
+        return [event_json.validate_json(row.body) for row in rows]
 
     async def keyed(self, key: str) -> Event | None:
         """The event that has *key*, if any."""
         query = select(events.c.body).where(events.c.key == key)
-        body: str | None = await self._do(lambda connection: connection.execute(query).scalar())
-        return None if body is None else _event_json.validate_json(body)
+        body: str | None = await self._ask(lambda connection: connection.execute(query).scalar())
+        return None if body is None else event_json.validate_json(body)
 
     async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """What *query* finds, for rooms that have tables of their own in `bot.journal.tables`."""
-        return await self._do(lambda connection: connection.execute(query).all())
+        return await self._ask(lambda connection: connection.execute(query).all())
 
     async def recent(self, *, channel: str | None = None, most: int = RECENT_CAPTURES) -> list[str]:
         """The ids of the newest captures that somebody asked for, newest first."""
@@ -219,36 +193,36 @@ class Journal:
         query = select(captures.c.id).where(asked).order_by(captures.c.seq.desc()).limit(most)
         if channel is not None:
             query = query.where(belonging.told_in(channel))
-        return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
+        return [row.id for row in await self._ask(lambda connection: connection.execute(query).all())]
 
     async def unfinished(self) -> list[Holder]:
         """Who holds the captures that have no end yet, oldest capture first."""
         query = _held.where(~captures.c.ended).order_by(captures.c.seq)
-        return [_holder(row) for row in await self._do(lambda connection: connection.execute(query).all())]
+        return [_holder(row) for row in await self._ask(lambda connection: connection.execute(query).all())]
 
     async def holder(self, capture_id: str) -> Holder:
         """Who accepted a capture, or took it over."""
         query = _held.where(captures.c.id == capture_id)
-        return _holder(await self._do(lambda connection: connection.execute(query).one()))
+        return _holder(await self._ask(lambda connection: connection.execute(query).one()))
 
     async def of_incident(self, incident: str) -> list[str]:
         """The ids of an incident's captures, oldest first: its own, those of channels linked to it, and what it joined."""
         query = belonging.of_incident(incident)
-        return [row.id for row in await self._do(lambda connection: connection.execute(query).all())]
+        return [row.id for row in await self._ask(lambda connection: connection.execute(query).all())]
 
     async def incidents_of(self, capture_id: str) -> set[str]:
         """The incidents that a capture belongs to: its own, or its channel's, and those that joined it."""
         query = belonging.incidents_of(capture_id)
-        found = await self._do(lambda connection: connection.execute(query).scalars().all())
+        found = await self._ask(lambda connection: connection.execute(query).scalars().all())
         return {one for one in found if one}
 
     async def fresh(self, since: datetime) -> list[tuple[Capture, State | None]]:
         """Captures, newest first, that run (None) or ended after *since*; not those that somebody stopped."""
         query = belonging.fresh(since)
         found = []
-        for row in await self._do(lambda connection: connection.execute(query).all()):
-            accepted = _event_json.validate_json(row.body)
-            end = _event_json.validate_json(row.end) if row.end else None
+        for row in await self._ask(lambda connection: connection.execute(query).all()):
+            accepted = event_json.validate_json(row.body)
+            end = event_json.validate_json(row.end) if row.end else None
             if isinstance(accepted, Accepted):
                 found.append((accepted.capture, end.state if isinstance(end, Finished) else None))
         return found
@@ -256,28 +230,28 @@ class Journal:
     async def incident_of(self, channel: str) -> str | None:
         """The incident that a channel was linked to, if any."""
         query = select(links.c.incident).where(links.c.channel == channel)
-        incident: str | None = await self._do(lambda connection: connection.execute(query).scalar())
+        incident: str | None = await self._ask(lambda connection: connection.execute(query).scalar())
         return incident
 
     async def keyed_from(self, prefix: str, *, most: int) -> list[Event]:
         """The *most* newest events whose key begins with *prefix*, oldest first."""
         query = select(events.c.body).where(events.c.key.startswith(prefix, autoescape=True))
         query = query.order_by(events.c.seq.desc()).limit(most)
-        rows = await self._do(lambda connection: connection.execute(query).scalars().all())
-        return [_event_json.validate_json(body) for body in reversed(rows)]
+        rows = await self._ask(lambda connection: connection.execute(query).scalars().all())
+        return [event_json.validate_json(body) for body in reversed(rows)]
 
     async def channels_of(self, incident: str) -> list[str]:
         """The channels that are linked to an incident."""
         query = select(links.c.channel).where(links.c.incident == incident).order_by(links.c.channel)
-        return list(await self._do(lambda connection: connection.execute(query).scalars().all()))
+        return list(await self._ask(lambda connection: connection.execute(query).scalars().all()))
 
     async def standing(self, incident: str) -> Standing | None:
         """How an incident stands as far as PagerDuty has told; None where it never called about it."""
         query = select(events.c.body, incidents.c.opened_at).join(incidents, incidents.c.seq == events.c.seq)
         query = query.where(incidents.c.id == incident)
-        if (row := await self._do(lambda connection: connection.execute(query).one_or_none())) is None:
+        if (row := await self._ask(lambda connection: connection.execute(query).one_or_none())) is None:
             return None
-        heard = _event_json.validate_json(row.body)
+        heard = event_json.validate_json(row.body)
         assert isinstance(heard, Heard)  # noqa: S101  nothing else writes that table
         opened_at = None if row.opened_at is None else datetime.fromtimestamp(row.opened_at, UTC)
         return Standing(last=heard.call, opened_at=opened_at)
@@ -285,7 +259,7 @@ class Journal:
     async def rooms(self, *, incident: str | None = None, room: str | None = None) -> dict[str, tuple[Room, Holder]]:
         """The newest rooms by id, each with the process that keeps it; of an *incident*, or one."""
         query = belonging.rooms_of(incident=incident, room=room)
-        found = await self._do(lambda connection: connection.execute(query).all())
+        found = await self._ask(lambda connection: connection.execute(query).all())
         return {row.id: (room_json.validate_json(row.body), _holder(row)) for row in found}
 
     async def claim_room(self, room: str, owner: str) -> bool:
@@ -296,25 +270,31 @@ class Journal:
     async def memory(self, reporter: str, topic: str) -> tuple[int, dict[str, Any]] | None:
         """What *reporter* remembers of *topic*, after how far it was told."""
         query = select(memories).where(memories.c.reporter == reporter, memories.c.topic == topic)
-        row = await self._do(lambda connection: connection.execute(query).one_or_none())
+        row = await self._ask(lambda connection: connection.execute(query).one_or_none())
         return (row.seq, json.loads(row.body)) if row else None
 
     async def salt(self) -> bytes:
         """32 random bytes, made once with the journal: the key of the masks that redaction writes."""
+        return bytes.fromhex(await self._made_once("salt", 32))
 
+    async def name(self) -> str:
+        """A random name, made once with the journal: what its copies are known by."""
+        return await self._made_once("name", 8)
+
+    async def _made_once(self, name: str, size_bytes: int) -> str:
         def read_or_make(connection: Connection) -> str:
-            value: str | None = connection.execute(select(keys.c.value).where(keys.c.name == "salt")).scalar()
+            value: str | None = connection.execute(select(keys.c.value).where(keys.c.name == name)).scalar()
             if value is None:
-                value = secrets.token_hex(32)
-                connection.execute(insert(keys).values(name="salt", value=value))
+                value = secrets.token_hex(size_bytes)
+                connection.execute(insert(keys).values(name=name, value=value))
             return value
 
-        return bytes.fromhex(await self._do(read_or_make))
+        return await self._do(read_or_make)
 
     # --- inside the thread --------------------------------------------------------------------
 
     async def _append(self, events: tuple[Event, ...]) -> int:
-        seq = await self._do(lambda connection: self._write(connection, events))
+        seq = await self._do(lambda connection: writing.write(connection, events, owner=self.owner))
         for one in events:
             for listener in self.listeners:
                 try:
@@ -325,8 +305,16 @@ class Journal:
         return seq
 
     async def _do(self, work: Callable[[Connection], T]) -> T:
+        """Let *work* write, in a transaction that has the journal to itself from its start."""
+        return await self._in_thread(self._writes, work)
+
+    async def _ask(self, work: Callable[[Connection], T]) -> T:
+        """Let *work* read."""
+        return await self._in_thread(self._engine, work)
+
+    async def _in_thread(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         def transact() -> T:
-            with self._engine.begin() as connection:
+            with engine.begin() as connection:
                 return work(connection)
 
         try:
@@ -342,30 +330,14 @@ class Journal:
             ) from error
 
     def _prepare(self, connection: Connection) -> int:
-        tables.create_all(connection)
         now = datetime.now(UTC)
+        writing.prepare(connection, owner=self.owner, now=now)
         connection.execute(delete(owners).where(owners.c.beat_at < now.timestamp() - OWNERS_KEPT_S))
         beat(connection, self.owner, now)
         return self._newest(connection)
 
     def _newest(self, connection: Connection) -> int:
         return connection.execute(select(events.c.seq).order_by(events.c.seq.desc()).limit(1)).scalar() or 0
-
-    def _write(self, connection: Connection, written: tuple[Event, ...]) -> int:
-        seq = 0
-        waiting = deque(written)
-        while waiting:
-            one = waiting.popleft()
-            row = {
-                "at": one.at.isoformat(),
-                "type": one.type,
-                "capture_id": capture_of(one),
-                "key": key_of(one),
-                "body": _event_json.dump_json(one).decode(),
-            }
-            (seq,) = connection.execute(insert(events).values(row)).inserted_primary_key or (0,)
-            waiting.extend(derive(connection, seq, one, owner=self.owner))
-        return seq
 
     def _retire(self, connection: Connection) -> None:
         connection.execute(update(owners).where(owners.c.name == self.owner).values(beat_at=0))
@@ -379,12 +351,3 @@ class Journal:
 def _holder(row: Any) -> Holder:
     beat_at = datetime.fromtimestamp(row.beat_at or 0, UTC)  # an owner that is not known any more is long dead
     return Holder(capture_id=row.id, ended=row.ended, owner=row.owner, beat_at=beat_at)
-
-
-def _harden_sqlite(connection: Any, _record: object) -> None:
-    """Survive kill -9 and power loss, and wait for another process instead of failing."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
-    cursor.close()

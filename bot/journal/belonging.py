@@ -1,4 +1,4 @@
-"""Which captures belong to an incident, which incidents to a capture, and which captures are fresh: queries."""
+"""Which captures belong to an incident, which incidents to a capture, which are fresh, and what they took: queries."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, exists, func, literal, or_, outerjoin, select
 
-from bot.journal.tables import captures, events, joins, links, owners, rooms
+from bot.journal.tables import captures, events, joins, links, owners, rooms, spendings, spent
 
 ROOMS_KEPT_UP = 500  # the newest
+USES_AT_MOST = 10_000  # rows that a budget counts, the newest
 FRESH_CAPTURES = 50  # looked through for one that does what is asked for
 
 
@@ -62,4 +63,31 @@ def fresh(since: datetime) -> Select[Any]:
         .where(~exists().where(stopped.c.capture_id == captures.c.id, stopped.c.type == "stop_asked"))
         .order_by(captures.c.seq.desc())
         .limit(FRESH_CAPTURES)
+    )
+
+
+def uses(since: datetime, *, target: str = "", who: str = "", incident: str = "") -> Select[Any]:
+    """What captures took of each of their targets *since* then, newest first: those of a target, a person or an incident.
+
+    ``pause_s`` and ``stored_bytes`` are what was measured before, ``known`` counts steps that say how long they paused.
+    """
+    query = select(*spendings.c).where(spendings.c.at > since.timestamp())
+    if target:
+        query = query.where(spendings.c.target == target)
+    if who:
+        query = query.where(spendings.c.who == who)
+    if incident:
+        query = query.where(spendings.c.capture_id.in_(of_incident(incident).order_by(None)))
+    steps = (spent.c.capture_id == spendings.c.capture_id) & (spent.c.target == spendings.c.target)
+    return (
+        query.add_columns(
+            func.count(spent.c.pause_s).label("known"),
+            func.coalesce(func.sum(spent.c.pause_s), 0.0).label("paused_s"),
+            func.coalesce(func.sum(spent.c.seconds), 0.0).label("seconds"),
+            func.coalesce(func.sum(spent.c.stored_bytes), 0).label("kept_bytes"),
+        )
+        .outerjoin(spent, steps)
+        .group_by(*spendings.c)
+        .order_by(spendings.c.at.desc())
+        .limit(USES_AT_MOST)
     )

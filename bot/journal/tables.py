@@ -27,19 +27,26 @@ from sqlalchemy import (
 
 from bot.model import (
     Accepted,
+    ApprovalAsked,
+    ApprovalRuled,
+    Capture,
     Discarded,
     Event,
     Finished,
     Heard,
+    Impact,
     Joined,
     Linked,
     MarkedGood,
     Met,
+    Outcome,
     Place,
     Room,
     Settled,
     Shown,
     Source,
+    State,
+    StepFinished,
 )
 
 DELIVERIES_KEPT_S = 7 * 24 * 3600.0  # PagerDuty tries again for 48 hours
@@ -58,6 +65,14 @@ events = Table(
     Column("capture_id", String(20), index=True),
     Column("key", String(255), unique=True),
     Column("body", Text, nullable=False),
+    Column("hash", String(64)),  # see `bot.journal.chain`; a process of an older version writes none
+)
+head = Table(
+    "head",
+    tables,
+    Column("id", Integer, primary_key=True),  # there is one row
+    Column("seq", _Sequence, nullable=False),
+    Column("hash", String(64), nullable=False),
 )
 captures = Table(
     "captures",
@@ -125,6 +140,37 @@ scheduled = Table(
     Column("target", String(64), nullable=False, index=True),
     Column("discarded", Boolean, nullable=False, default=False),
 )
+spendings = Table(  # what a capture may take of each of its targets
+    "spendings",
+    tables,
+    Column("capture_id", String(20), primary_key=True),
+    Column("target", String(64), primary_key=True, index=True),
+    Column("at", Float, nullable=False, index=True),  # seconds since the epoch, when it was accepted
+    Column("who", String(255), nullable=False, index=True),  # id of the person; "" where nobody asked
+    Column("who_name", String(255), nullable=False),
+    Column("pauses", Boolean, nullable=False),
+    Column("pause_s", Float),  # as measured before; None where it was not
+    Column("stored_bytes", BigInteger, nullable=False),  # likewise, 0
+    Column("settled", Boolean, nullable=False, default=False),  # what it took is known
+)
+spent = Table(  # what each of its steps took
+    "spent",
+    tables,
+    Column("capture_id", String(20), primary_key=True),
+    Column("target", String(64), primary_key=True),
+    Column("step", String(64), primary_key=True),
+    Column("pause_s", Float),  # None where it does not say
+    Column("seconds", Float, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+)
+approvals = Table(
+    "approvals",
+    tables,
+    Column("id", String(20), primary_key=True),
+    Column("owner", String(255), nullable=False),  # the process that shows it
+    Column("until", Float, nullable=False, index=True),  # seconds since the epoch
+    Column("ruled", Boolean, nullable=False, default=False, index=True),
+)
 memories = Table(
     "memories",
     tables,
@@ -152,6 +198,8 @@ def derive(connection: Connection, seq: int, one: Event, *, owner: str) -> list[
             return _accept(connection, seq, one, owner)
         case Finished(capture_id=capture_id):
             connection.execute(update(captures).where(captures.c.id == capture_id).values(ended=True))
+            if one.state is not State.INTERRUPTED:
+                connection.execute(update(spendings).where(spendings.c.capture_id == capture_id).values(settled=True))
         case Linked():
             return _link(connection, one)
         case Joined():
@@ -170,8 +218,22 @@ def derive(connection: Connection, seq: int, one: Event, *, owner: str) -> list[
             connection.execute(delete(goods).where(goods.c.capture_id == capture_id))
             connection.execute(update(scheduled).where(scheduled.c.capture_id == capture_id).values(discarded=True))
         case _:
-            pass
+            _guard(connection, one, owner)
     return []
+
+
+def _guard(connection: Connection, one: Event, owner: str) -> None:
+    """Keep what budgets and approvals are about."""
+    match one:
+        case StepFinished():
+            _spend(connection, one)
+        case ApprovalAsked(approval_id=approval_id, until=until):
+            row = {"id": approval_id, "owner": owner, "until": until.timestamp()}
+            connection.execute(insert(approvals).values(row))
+        case ApprovalRuled(approval_id=approval_id):
+            connection.execute(update(approvals).where(approvals.c.id == approval_id).values(ruled=True))
+        case _:
+            pass
 
 
 def beat(connection: Connection, owner: str, at: datetime) -> None:
@@ -194,8 +256,38 @@ def _accept(connection: Connection, seq: int, accepted: Accepted, owner: str) ->
     if capture.source is Source.SCHEDULE:
         row = {"capture_id": capture.id, "recipe": capture.recipe, "target": capture.targets[0]}
         connection.execute(insert(scheduled).values(row))
+    connection.execute(insert(spendings), [_reserved(capture, target) for target in capture.targets])
     beat(connection, owner, capture.at)
     return [_shown(capture.id, there, accepted)] if there and capture.place is None else []
+
+
+def _reserved(capture: Capture, target: str) -> dict[str, Any]:
+    price = capture.prices.get(target)
+    asked = capture.source in {Source.SLACK, Source.TERMINAL}
+    return {
+        "capture_id": capture.id,
+        "target": target,
+        "at": capture.at.timestamp(),
+        "who": capture.who.id if asked else "",
+        "who_name": capture.who.name,
+        "pauses": capture.impact is Impact.PAUSES,
+        "pause_s": price.pause_s if price else None,
+        "stored_bytes": price.stored_bytes if price else 0,
+    }
+
+
+def _spend(connection: Connection, finished: StepFinished) -> None:
+    result = finished.result
+    paused = [finding.paused_s for finding in result.findings if finding.paused_s is not None]
+    row = {
+        "capture_id": finished.capture_id,
+        "target": result.target,
+        "step": result.step,
+        "pause_s": sum(paused) if paused or result.outcome is Outcome.SKIPPED else None,
+        "seconds": result.seconds,
+        "stored_bytes": sum(kept.size_bytes for kept in result.kept),
+    }
+    put(connection, spent, row, key=("capture_id", "target", "step"))
 
 
 def _join(connection: Connection, seq: int, joined: Joined) -> list[Event]:

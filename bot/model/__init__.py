@@ -3,7 +3,29 @@
 Times are timezone-aware UTC; durations end in ``_s`` (seconds), sizes in ``_bytes``.
 """
 
-from bot.model.captures import Artifact, Capture, Finding, Person, Place, StepHead, StepResult, Suggestion, Trigger
+from bot.model.approvals import (
+    DIGEST_SHOWN,
+    ApprovalAsked,
+    ApprovalMeasured,
+    ApprovalRuled,
+    Ruling,
+    Seal,
+    approval_key,
+)
+from bot.model.audit import Given, Opened, Probed, Rejected, Sealed
+from bot.model.budgets import Budget, Budgets, Price, Scope
+from bot.model.captures import (
+    Artifact,
+    Capture,
+    Consent,
+    Finding,
+    Person,
+    Place,
+    StepHead,
+    StepResult,
+    Suggestion,
+    Trigger,
+)
 from bot.model.comparisons import (
     Baseline,
     Compared,
@@ -16,6 +38,7 @@ from bot.model.comparisons import (
 )
 from bot.model.events import (
     Accepted,
+    Denied,
     Event,
     Finished,
     Followed,
@@ -37,6 +60,7 @@ from bot.model.events import (
     offer_key,
 )
 from bot.model.incidents import RESOLVED, Call, Heard, Standing
+from bot.model.members import Member, Membership
 from bot.model.recipes import (
     Action,
     Carry,
@@ -54,59 +78,93 @@ from bot.model.recipes import (
     Statement,
     Step,
 )
+from bot.model.redaction import STANDARD, OwnPattern, Redaction
 from bot.model.rooms import Met, Room, Settled, room_id
+from bot.model.rules import Approval, Bound, Effect, Policy, Rule, Verb
 from bot.model.services import Service
-from bot.model.targets import MySql, SecretRef, Ssh, Target, TargetKind, Tls
+from bot.model.targets import MySql, SecretRef, Ssh, Target, TargetKind, Tls, Windows, WindowsShell
+from bot.model.vaults import AppRoleAuth, AwsSecrets, KubernetesAuth, Mount, TokenAuth, Vault
 from bot.model.verdicts import Impact, Level, Outcome, Source, State
 from bot.model.words import Commented, Mirrored, Noted, comments_key, mirrored_key, noted_key
 
 __all__ = [
+    "DIGEST_SHOWN",
     "RESOLVED",
+    "STANDARD",
     "Accepted",
     "Action",
+    "AppRoleAuth",
+    "Approval",
+    "ApprovalAsked",
+    "ApprovalMeasured",
+    "ApprovalRuled",
     "Artifact",
+    "AwsSecrets",
     "Baseline",
+    "Bound",
+    "Budget",
+    "Budgets",
     "Call",
     "Capture",
     "Carry",
     "Commented",
     "Compared",
+    "Consent",
+    "Denied",
     "Difference",
     "Discarded",
+    "Effect",
     "Event",
     "File",
     "Finding",
     "Finished",
     "Followed",
+    "Given",
     "Heard",
     "Impact",
     "Joined",
+    "KubernetesAuth",
     "Level",
     "Linked",
     "Log",
     "MarkedGood",
     "Measure",
+    "Member",
+    "Membership",
     "Met",
     "Mirrored",
+    "Mount",
     "Moved",
     "MySql",
     "NoteFailed",
     "NoteWritten",
     "Noted",
     "Offered",
+    "Opened",
     "Outcome",
+    "OwnPattern",
     "Parameter",
     "ParameterType",
     "Passed",
     "Person",
     "Place",
+    "Policy",
+    "Price",
+    "Probed",
     "Recipe",
+    "Redaction",
     "Refused",
+    "Rejected",
     "Reported",
     "Room",
+    "Rule",
+    "Ruling",
     "Run",
     "Sampling",
+    "Scope",
     "Script",
+    "Seal",
+    "Sealed",
     "SecretRef",
     "Service",
     "Settled",
@@ -128,7 +186,13 @@ __all__ = [
     "Target",
     "TargetKind",
     "Tls",
+    "TokenAuth",
     "Trigger",
+    "Vault",
+    "Verb",
+    "Windows",
+    "WindowsShell",
+    "approval_key",
     "asked_of",
     "capture_of",
     "comments_key",

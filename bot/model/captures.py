@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bot.model.budgets import Price
 from bot.model.verdicts import Impact, Level, Outcome, Source
 
 
@@ -58,6 +59,23 @@ class StepHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """Whose word a capture runs on that needs somebody's: an approver's, or its asker's own with a *reason*."""
+
+    approval_id: str
+    who: Person
+    at: datetime
+    reason: str = ""  # why the asker broke the glass; "" where somebody else approved
+
+    @property
+    def words(self) -> str:
+        """Who, for its thread and the note."""
+        if self.reason:
+            return f"🚨 Without approval: {self.who.name} broke the glass, because: {self.reason}"
+        return f"🔏 Approved by {self.who.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     """An accepted trigger."""
 
@@ -76,6 +94,8 @@ class Capture:
     place: Place | None = None
     incident: str | None = None
     cost: str = ""  # what its cost was measured to be before somebody agreed to it
+    prices: Mapping[str, Price] = field(default_factory=dict)  # that cost in numbers, by target
+    consent: Consent | None = None  # where the rules want somebody's
     force: str = ""  # why it was taken although there was one already
     given: Mapping[str, str | int] | None = None  # of the parameters those that are not the recipe's own defaults
 
@@ -138,6 +158,7 @@ class Finding:
     evidence: tuple[str, ...] = ()  # lines of the artifact it was read from, at most 10
     next: tuple[Suggestion, ...] = ()  # cheap before dear, at most 10
     answer: bool = False  # to a question that a person put: told first, however ordinary it is
+    paused_s: float | None = None  # how long the step stopped something on the target, where it says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from bot.model.approvals import ApprovalAsked, ApprovalMeasured, ApprovalRuled
+from bot.model.audit import Given, Opened, Probed, Rejected, Sealed
+from bot.model.budgets import Price
 from bot.model.captures import Artifact, Capture, Person, Place, StepResult, Suggestion, Trigger
 from bot.model.comparisons import Compared, Discarded, MarkedGood
 from bot.model.incidents import Heard
 from bot.model.rooms import Met, Settled
+from bot.model.rules import Verb
 from bot.model.verdicts import Source, State
 from bot.model.words import Commented, Mirrored, Noted
 
@@ -35,6 +40,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The rules were against something else than a capture, or against whoever asked; *reason* is what they were told."""
+
+    verb: Verb
+    who: Person
+    reason: str
+    at: datetime
+    place: Place | None = None
+    recipe: str = ""
+    targets: tuple[str, ...] = ()
+    type: Literal["denied"] = "denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
     """The cost of *trigger* was measured, and whoever asked may agree to it; nothing runs yet.
 
@@ -46,6 +65,9 @@ class Offered:
     recipe_digest: str
     at: datetime
     cost: str = ""  # a sentence for people
+    prices: Mapping[str, Price] = field(default_factory=dict)  # it in numbers, by target
+    left: str = ""  # of the budgets before it, for people
+    approval: bool = False  # somebody else must approve of it too
     choices: tuple[Suggestion, ...] = ()
     choices_in_all: int = 0
     type: Literal["offered"] = "offered"
@@ -165,6 +187,7 @@ class Reported:
     artifact: Artifact
     at: datetime
     key: str | None = None
+    who: Person | None = None  # asked for it
     type: Literal["reported"] = "reported"
 
 
@@ -207,7 +230,11 @@ class Shown:
 Event = (
     Accepted
     | Refused
+    | Denied
     | Offered
+    | ApprovalAsked
+    | ApprovalMeasured
+    | ApprovalRuled
     | Started
     | StepStarted
     | StepFinished
@@ -230,6 +257,11 @@ Event = (
     | Noted
     | Commented
     | Mirrored
+    | Given
+    | Opened
+    | Probed
+    | Rejected
+    | Sealed
 )
 
 
@@ -245,6 +277,8 @@ def key_of(event: Event) -> str | None:
             return key
         case Noted() | Commented() | Mirrored():
             return event.key
+        case ApprovalAsked() | ApprovalMeasured() | ApprovalRuled():
+            return event.key
         case Offered() | Heard() | Met() | MarkedGood() | Compared():
             return event.key
         case _:
@@ -256,9 +290,11 @@ def capture_of(event: Event) -> str | None:
     match event:
         case Accepted(capture=capture):
             return capture.id
-        case Refused() | Offered() | Linked() | Heard() | Met() | Settled():
+        case Refused() | Denied() | Offered() | Linked() | Heard() | Met() | Settled():
             return None
-        case Noted() | Commented() | Mirrored():
+        case Noted() | Commented() | Mirrored() | Opened() | Probed() | Rejected() | Sealed():
+            return None
+        case ApprovalAsked() | ApprovalMeasured() | ApprovalRuled():
             return None
         case _:
             return event.capture_id

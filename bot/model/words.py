@@ -28,6 +28,7 @@ class Noted:
     at: datetime
     owner: str  # the process that takes it over
     instead: str = ""  # the key of what was said before
+    url: str = ""  # of the message, where there is one
     type: Literal["noted"] = "noted"
 
     @property

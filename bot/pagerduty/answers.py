@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from bot.errors import DeliveryFailed
 from bot.reporters.pagerduty import Note
 
 WAIT_LIMIT_S = 900.0  # whatever a header asks for
+TOKEN_S = 60.0  # when to come back where the token is refused: somebody may replace it
 MESSAGE_CHARS = 200  # of PagerDuty's own words in ours
 
 US_URL = "https://api.pagerduty.com"
@@ -38,6 +40,7 @@ class Incident:
     status: str  # triggered, acknowledged or resolved
     html_url: str
     service: str = ""  # its id
+    resolved_at: datetime | None = None
 
 
 class Refused(DeliveryFailed):
@@ -104,6 +107,7 @@ class IncidentShape(BaseModel):
     status: str
     html_url: str | None = None
     service: ReferenceShape | None = None
+    resolved_at: AwareDatetime | None = None
 
     @property
     def plain(self) -> Incident:
@@ -115,6 +119,7 @@ class IncidentShape(BaseModel):
             status=self.status,
             html_url=self.html_url or "",
             service=self.service.id if self.service else "",
+            resolved_at=self.resolved_at,
         )
 
 
@@ -165,10 +170,10 @@ def refusal(response: httpx.Response, body: bytes, *, about: str, writes: bool, 
     if status in (408, 429) or status >= 500:
         limited = status == httpx.codes.TOO_MANY_REQUESTS
         why = "limits requests, and the limit is reached" if limited else "has trouble of its own"
-        wait = _wait_of(response.headers)
-        return Refused(f"PagerDuty {why} ({status}).", status=status, untouched=limited, retry_after=wait)
+        after = _wait_of(response.headers)
+        return Refused(f"PagerDuty {why} ({status}).", status=status, untouched=limited, retry_after=after)
     error = _error_in(body)
-    why, cure = f"PagerDuty refused the request ({status}): {_said(error)}", ""
+    why, cure, wait = f"PagerDuty refused the request ({status}): {_said(error)}", "", None
     match status:
         case _ if error.code == LIMIT_CODE:
             why = f"PagerDuty allows 2,000 notes an incident, and {about} has them."
@@ -177,7 +182,7 @@ def refusal(response: httpx.Response, body: bytes, *, about: str, writes: bool, 
             why = f"PagerDuty does not take {sender} as the author of a note ({_said(error)})."
             cure = "Set pagerduty.from to the e-mail address of a user of the account."
         case 401:
-            why = "PagerDuty does not take the token (401)."
+            why, wait = "PagerDuty does not take the token (401).", TOKEN_S
             cure = (
                 "Put a valid REST API key where pagerduty.token points; if it is valid, the account is in the other "
                 f"region: set pagerduty.api_url to {US_URL if '.eu.' in response.url.host else EU_URL}."
@@ -192,7 +197,7 @@ def refusal(response: httpx.Response, body: bytes, *, about: str, writes: bool, 
             cure = (
                 "It was merged or deleted or is another account's; `/capture link` ties the channel to the right one."
             )
-    return Refused(why, status=status, untouched=True, cure=cure)
+    return Refused(why, status=status, untouched=True, retry_after=wait, cure=cure)
 
 
 def _error_in(body: bytes) -> ErrorShape:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from bot import __version__
 from bot.errors import DeliveryFailed, SecretMissing, UserError
 from bot.pagerduty.answers import (
+    TOKEN_S,
     Incident,
     IncidentAnswer,
     IncidentsAnswer,
@@ -33,7 +34,8 @@ from bot.pagerduty.answers import (
     refusal,
 )
 from bot.reporters.pagerduty import NOTE_BYTES, Note, last_line
-from bot.secrets import Resolver
+from bot.secrets import Renewing
+from bot.secrets.rotating import Rotating
 from bot.settings import PagerDuty
 
 TRY_S = 15.0  # one request, until the last byte of its answer
@@ -71,14 +73,14 @@ class PagerDutyClient:
     def __init__(
         self,
         settings: PagerDuty,
-        secrets: Resolver,
+        secrets: Renewing,
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         try_s: float = TRY_S,
     ) -> None:
         self._settings = settings
-        self._secrets = secrets
+        self._token = Rotating(secrets, settings.token)
         self._sleep = sleep
         self._jitter = jitter
         self._try_s = try_s
@@ -206,8 +208,24 @@ class PagerDutyClient:
         await self._sleep(max(no.retry_after, 2 ** (tried - 1) * (1 + self._jitter()) / 2))
 
     async def _send(self, request: _Request, shape: type[Answer]) -> Answer:
-        """Send *request* once; Refused.retry_after is the least to wait, 0 where PagerDuty names nothing."""
-        headers = await self._headers(request)
+        """Send *request* once; Refused.retry_after is the least to wait, 0 where PagerDuty names nothing.
+
+        A token that was replaced a moment ago is no refusal: the newer one is tried.
+        """
+        try:
+            used = await self._token.now()
+            try:
+                return await self._send_as(used[0], request, shape)
+            except Refused as no:
+                if no.status != httpx.codes.UNAUTHORIZED or not await self._token.replaced(used):
+                    raise
+            (token,) = await self._token.now()
+        except SecretMissing as missing:
+            raise DeliveryFailed(missing.reason, retry_after=TOKEN_S) from missing
+        return await self._send_as(token, request, shape)
+
+    async def _send_as(self, token: str, request: _Request, shape: type[Answer]) -> Answer:
+        headers = self._headers(token, request)
         body = bytearray()
         try:
             async with (
@@ -239,11 +257,7 @@ class PagerDutyClient:
                 f"{self._host} does not answer as PagerDuty does.", cure="Check pagerduty.api_url."
             ) from error
 
-    async def _headers(self, request: _Request) -> dict[str, str]:
-        try:
-            token = await self._secrets.resolve(self._settings.token)
-        except SecretMissing as missing:
-            raise DeliveryFailed(missing.reason) from missing
+    def _headers(self, token: str, request: _Request) -> dict[str, str]:
         if not (_PLAIN.fullmatch(token) and _PLAIN.fullmatch(self._settings.sender)):
             raise DeliveryFailed(
                 "The PagerDuty token or the sender's address holds a character that neither can have.",

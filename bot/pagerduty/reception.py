@@ -18,7 +18,8 @@ from bot.errors import JournalError, SecretMissing
 from bot.journal import Journal
 from bot.model import Heard, SecretRef
 from bot.pagerduty import webhooks
-from bot.secrets import Resolver
+from bot.secrets import Renewing
+from bot.secrets.rotating import Rotating
 
 TAKEN_WITHIN_S = 2.5  # by the journal, too
 ID_CHARS = 128  # of a delivery's id
@@ -37,7 +38,7 @@ class Reception:
     def __init__(
         self,
         journal: Journal,
-        secrets: Resolver,
+        secrets: Renewing,
         references: Sequence[SecretRef],
         *,
         now: Callable[[], datetime],
@@ -47,8 +48,7 @@ class Reception:
         self._count = count
         self._within_s = within_s
         self._journal = journal
-        self._secrets = secrets
-        self._references = references
+        self._secrets = Rotating(secrets, *references)
         self._now = now
 
     async def take(self, body: bytes, headers: Mapping[str, str]) -> HTTPStatus:
@@ -66,8 +66,7 @@ class Reception:
 
     async def _take(self, body: bytes, headers: Mapping[str, str]) -> str:
         """What came, in a word."""
-        secrets = [one for reference in self._references for one in (await self._secrets.resolve(reference)).split()]
-        if not webhooks.is_signed(body, headers.get(webhooks.SIGNATURE_HEADER, ""), secrets):
+        if not await self._is_signed(body, headers.get(webhooks.SIGNATURE_HEADER, "")):
             log.warning("a webhook is not signed with a known secret", size_bytes=len(body))
             return UNSIGNED
         try:
@@ -82,3 +81,16 @@ class Reception:
             return "incident"
         log.info("a webhook of no use", what=call.what)
         return PING if call.what == webhooks.PING else "other"
+
+    async def _is_signed(self, body: bytes, signature: str) -> bool:
+        """Whether it is, with a secret that is there now: a call that is refused does not come again."""
+        known = await self._secrets.now()
+        if webhooks.is_signed(body, signature, _lines(known)):
+            return True
+        return await self._secrets.replaced(known) and webhooks.is_signed(
+            body, signature, _lines(await self._secrets.now())
+        )
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in text.split()]

@@ -35,6 +35,19 @@ from bot.tasks import Tasks
 CHANNEL = "inc-1042-orders-slow"
 INCIDENT = "PORDERS1042"
 SENDER = "oncall-bot@example.com"
+POLICY: Mapping[str, Any] = {
+    "rules": [
+        {"name": "who is on call captures", "allow": ["capture", "raw-files"], "who": ["@oncall"]},
+        {"name": "leads approve", "allow": ["approve"], "who": ["@leads"]},
+    ]
+}
+HERE: Mapping[str, Any] = {"about": "this machine", "local": True, "labels": {"env": "prod"}}
+APPROVAL: Mapping[str, Any] = {
+    "name": "dumps of production need an approval",
+    "approval": {"minutes": 15, "break_glass": True},
+    "recipes": ["core", "java-heap"],
+    "labels": {"env": "prod"},
+}
 MANIFEST = Path(__file__).parent.parent.parent / "manifest.yml"
 CONNECTIONS = 2  # of the bot to Slack
 READY_S = 30.0  # for the bot to connect
@@ -55,7 +68,9 @@ class Estate:
     host: PrivateSshd | None = None
     missing: list[UserError] = field(default_factory=list)
     channel: str = ""
-    user: str = ""
+    user: str = ""  # who is on call
+    lead: str = ""
+    guest: str = ""
     environ: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -89,6 +104,10 @@ async def estate(
             raise UserError(f"Port {port} is taken.", cure="Choose another: --port N (0: any).") from error
         here = Estate(folder=folder, workspace=workspace, s3=s3, pagerduty=pagerduty, objects=objects)
         here.user = workspace.add_user("ana", "Ana Ferreira")
+        here.lead = workspace.add_user("lea", "Lea Brandt")
+        here.guest = workspace.add_user("gus", "Gus Okafor (guest)", is_guest=True)
+        workspace.set_group("oncall", here.user)
+        workspace.set_group("leads", here.lead)
         here.channel = workspace.add_channel(CHANNEL)
         page = pagerduty.add_incident(INCIDENT, 1042, "Orders are slow", "Orders")
         workspace.add_note("PagerDuty incident 1042", page)
@@ -149,7 +168,8 @@ async def _configure(
             "path_style": True,
             "browse_url": f"{here.workspace.page_url}files/{{key}}",
         },
-        "targets": dict(targets or {"here": {"about": "this machine", "local": True}}),
+        "targets": dict(targets or {"here": dict(HERE)}),
+        "policy": dict(POLICY) if targets else {"rules": [*POLICY["rules"], dict(APPROVAL)]},
         **settings,
     }
     if here.database:

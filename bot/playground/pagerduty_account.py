@@ -63,6 +63,7 @@ class Account:
             "service": {"id": service_id, "type": "service_reference", "summary": service, "self": None},
             "assignments": [],
             "urgency": "high",
+            **({"resolved_at": now} if status == "resolved" else {}),
         }
         self._notes[incident] = {}
         return address
@@ -75,7 +76,12 @@ class Account:
 
     def change(self, incident: str, what: str, *, status: str) -> None:
         """Let a person change an incident, and call about it: *what* is e.g. "acknowledged"."""
-        self._incidents[incident] |= {"status": status, "updated_at": _now()}
+        one = self._incidents[incident]
+        one |= {"status": status, "updated_at": _now()}
+        if status == "resolved":
+            one["resolved_at"] = one["updated_at"]
+        else:
+            one.pop("resolved_at", None)
         self._tell(incident, what, who=USER)
 
     def _tell(self, incident: str, what: str, *, who: dict[str, Any] | None = None) -> None:

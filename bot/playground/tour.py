@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import os
 import re
 import shutil
 import signal
@@ -100,6 +101,10 @@ async def _show(stack: AsyncExitStack, place: Path, port: int, console: Console,
     if not once:
         console.print(f"\nThe page: [bold]{here.workspace.page_url}[/]   (also on a phone's width)")
         console.print("Type `/capture help` in it. Ctrl-C ends everything.")
+        console.print(
+            f"A core dump of this machine needs an approval: ana asks with `/capture core here pid={os.getpid()}`, and Lea\n"
+            "Brandt approves: choose her under “You are”. Gus, a guest, is refused everything."
+        )
     return faults
 
 

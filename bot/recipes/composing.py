@@ -49,10 +49,10 @@ class _Part:
         self._shape = shape
         self._own = {parameter.name: parameter for parameter in user.parameters}
         self._wrong = wrong
-        if recipe.wants is TargetKind.MYSQL and user.wants is not TargetKind.MYSQL:
-            wrong(
-                where, f"`{recipe.name}` is for mysql, and this recipe is for {user.wants}", "write `for: mysql` above"
-            )
+        # A recipe for databases may look at their Linux hosts, too.
+        if recipe.wants is not user.wants and (recipe.wants, user.wants) != (TargetKind.HOST, TargetKind.MYSQL):
+            message = f"`{recipe.name}` is for {recipe.wants}, and this recipe is for {user.wants}"
+            wrong(where, message, f"write `for: {recipe.wants}` above")
         taken = list(self._taken())
         self._declared = {parameter.name: parameter for parameter in recipe.parameters}
         self._passed = dict(self._passing(taken))

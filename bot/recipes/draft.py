@@ -38,6 +38,7 @@ def read_recipe(
     page = Page(document=parse(data, str(path)), folder=path.parent, insights=insights, tools=tools)
     shape = shaped(page.document, RecipeShape)
     page.declared = tuple(shape.parameters or ())
+    page.is_windows = TargetKind(shape.wants) is TargetKind.WINDOWS
     _check_place(page, path, shape, replaced)
     uses = _uses(page, shape, find)
     recipe = compose(_recipe(page, path.stem, shape), uses, page.wrong)

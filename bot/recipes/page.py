@@ -19,6 +19,7 @@ class Page:
     insights: Collection[str] | None
     tools: tuple[Path, ...]
     declared: tuple[str, ...] = ()  # its parameters
+    is_windows: bool = False  # scripts are PowerShell's
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, where: Where, message: str, cure: str) -> None:

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from bot.model import Script
 from bot.recipes.parameters import used
-from bot.yamlfile import listed, nearest, shown
+from bot.sql import faults_of
+from bot.yamlfile import nearest, shown
 
 Fault = tuple[str, str]  # message, cure
-
-_READS = ("SELECT", "SHOW", "EXPLAIN", "WITH")
 
 
 def undeclared(name: str, declared: Collection[str]) -> Fault:
@@ -34,7 +33,9 @@ _INTERPRETERS = {
     re.compile(r"(?:(?:ba|da|a|z|k|mk|c|tc|fi|rba)?sh|busybox|python[0-9.]*)"): "c",
     re.compile(r"(?:perl|ruby|node|lua)[0-9.]*"): "eE",
     re.compile(r"php[0-9.]*"): "r",
+    re.compile(r"(?i:powershell|pwsh)(?i:\.exe)?"): "cCeE",  # of -Command, -EncodedCommand and what is short for them
 }
+_CMD = re.compile(r"(?i:cmd)(?i:\.exe)?")
 
 
 def faults_of_argv(argv: Sequence[str], declared: Collection[str]) -> Iterator[Fault]:
@@ -73,7 +74,9 @@ def faults_of_argv(argv: Sequence[str], declared: Collection[str]) -> Iterator[F
 def _runs_code(argv: Sequence[str]) -> bool:
     """Whether an interpreter, also one behind sudo or env, takes code from an option."""
     for position, element in enumerate(argv):
-        program = element.rsplit("/", 1)[-1]
+        program = re.split(r"[/\\]", element)[-1]
+        if _CMD.fullmatch(program) and any(argument[:2].lower() in {"/c", "/k"} for argument in argv[position + 1 :]):
+            return True
         for pattern, letters in _INTERPRETERS.items():
             if pattern.fullmatch(program):
                 option = re.compile(f"-[a-zA-Z]*[{letters}][a-zA-Z]*|--(?:eval|command)(?:=.*)?")
@@ -91,7 +94,6 @@ _QUOTED_OR_COMMENT = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|INTO|CALL|LOCK\s+IN|FOR\s+SHARE|REPLACE(?!\s*\())\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"%\(([^)\s]*)\)?(s?)")
 _FOUND = re.compile(r"([a-z][a-z0-9_-]*)\.[A-Za-z_]\w*")  # a column of what an earlier statement found
 
@@ -100,18 +102,7 @@ def faults_of_sql(text: str, declared: Collection[str], earlier: Collection[str]
     """Yield what is wrong with one SQL statement; *earlier* are those of its step that are sent before it."""
     bare = _QUOTED_OR_COMMENT.sub(" ", text)
     hidden = "".join(_QUOTED_OR_COMMENT.findall(text))
-    first = re.match(r"[\s(]*(\w*)", bare)
-    if not first or first[1].upper() not in _READS:
-        yield f"does not begin with {listed(_READS, 'or')}", "a recipe only reads; take the statement out"
-    elif written := _WRITES.search(bare):
-        word = " ".join(written[0].upper().split())
-        yield f"holds `{word}`, which writes or locks", "a recipe only reads; a column of that name needs backticks"
-    if ";" in bare:
-        yield "holds several statements (`;`)", "make each an entry of the list, with a name of its own"
-    if re.search(r"['\"`]|/\*", bare):
-        yield "has a quote or a comment that is never closed", "close it"
-    if re.search(r"/\*M?!", hidden):
-        yield "has a comment that the server executes (`/*!`)", "write the text of each flavour under its own key"
+    yield from faults_of(text)
     if re.search(r"%\([\w.-]+\)s", hidden):
         yield "has a parameter inside quotes or a comment", "take it out of there: the value is quoted when it is bound"
     for name, conversion in _PLACEHOLDER.findall(bare):
@@ -139,7 +130,7 @@ def faults_of_script(script: Script, declared: Collection[str]) -> Iterator[tupl
 
     A script for several recipes may use what not all of them declare, as ``${PARAM_NAME:-default}``.
     """
-    if "\r" in script.text:
+    if "\r" in script.text and not script.name.endswith(".ps1"):
         line = script.text[: script.text.index("\r")].count("\n") + 1
         yield line, ("has Windows line ends, which bash cannot read", "save it with Unix line ends")
     bare = _WITH_DEFAULT.sub("", script.text)

@@ -95,7 +95,7 @@ class CostShape(Shape):
     """How the cost is measured on the target before anybody is asked to agree to it."""
 
     script: Scripts = Field(
-        description="a bash script beside the recipe that only looks, and prints key=value", examples=["core-cost.sh"]
+        description="a script beside the recipe that only looks, and prints key=value", examples=["core-cost.sh"]
     )
     timeout: float = Field(ge=1, le=30, description="seconds that it may take, 1 to 30", examples=[10])
 
@@ -146,7 +146,9 @@ class RecipeShape(Shape):
 
     title: Title = Field(description="its name for people", examples=["Database triage"])
     about: About = Field(description="what it keeps, in one or two sentences", examples=["Statements, locks and load."])
-    wants: Literal["host", "mysql"] = Field(alias="for", description="what it can be taken of", examples=["mysql"])
+    wants: Literal["host", "mysql", "windows"] = Field(
+        alias="for", description="what it can be taken of", examples=["mysql"]
+    )
     impact: Literal["none", "light", "pauses", "heavy"] = Field(
         description="what it costs the target", examples=["light"]
     )

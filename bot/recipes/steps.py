@@ -26,6 +26,8 @@ def step_of(page: Page, where: Where, shape: StepShape, wants: str) -> Step:
             "programs are of no use to a step of SQL",
             "take it out; `needs: performance_schema` goes to a statement of the list",
         )
+    if page.is_windows and shape.carry is not None and shape.run is not None:
+        page.wrong((*where, "carry"), "is for scripts on Windows", "write a script that runs the program")
     if shape.insight is not None and page.insights is not None and shape.insight not in page.insights:
         meant = nearest(shape.insight, page.insights)
         known = listed(sorted(page.insights)) or "none"
@@ -69,7 +71,7 @@ def _action(page: Page, where: Where, shape: StepShape) -> Action:
     if shape.script is not None:
         return script_of(page, (*where, "script"), shape.script)
     if shape.log is not None:
-        return _log(shape.log)
+        return _log(page, (*where, "log"), shape.log)
     if shape.file is not None:
         return _file(page, (*where, "file"), shape.file)
     raise AssertionError("the shape has exactly one action")
@@ -117,8 +119,14 @@ def _script_file(page: Page, where: Where, name: str) -> Script:
     """The file of that name beside the recipe, else the one that ships with the bot."""
     folders = (page.folder, builtin_folder())
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if path is None:
-        meant = nearest(name, (each.name for each in page.folder.glob("*.sh") if each.is_file()))
+    if name.endswith(".ps1") != page.is_windows:
+        if page.is_windows:
+            page.wrong(where, f"`{name}` is no PowerShell script", "a recipe for windows runs those that end in `.ps1`")
+        else:
+            page.wrong(where, f"`{name}` is a PowerShell script", "write `for: windows` above, or name a bash script")
+    elif path is None:
+        ending = ".ps1" if page.is_windows else ".sh"
+        meant = nearest(name, (each.name for each in page.folder.glob(f"*{ending}") if each.is_file()))
         cure = f"did you mean `{meant}`?" if meant else f"put the script into {page.folder}"
         page.wrong(where, f"there is no file `{name}` beside the recipe", cure)
     elif not path.resolve().is_relative_to(path.parent.resolve()):
@@ -131,7 +139,7 @@ def _script_file(page: Page, where: Where, name: str) -> Script:
 def _script_in(page: Page, path: Path) -> Script:
     script = Script(name=path.name, text="")
     try:
-        script = replace(script, text=read(path).decode())
+        script = replace(script, text=read(path).decode().removeprefix("\ufeff"))  # Windows' editors begin so
     except ConfigError as error:
         page.problems += error.problems
     except UnicodeDecodeError:
@@ -141,7 +149,12 @@ def _script_in(page: Page, path: Path) -> Script:
     return script
 
 
-def _log(shape: LogShape) -> Log:
+def _log(page: Page, where: Where, shape: LogShape) -> Log:
+    if page.is_windows and shape.unit is not None:
+        page.wrong((*where, "unit"), "is systemd's, and Windows has none", "read event logs in a script")
+    elif shape.path is not None and shape.path.startswith("/") == page.is_windows:
+        system, sample = ("Windows", "C:\\logs\\app.log") if page.is_windows else ("Linux", "/var/log/syslog")
+        page.wrong((*where, "path"), f"is no path of {system}", f"write for example `{sample}`")
     if shape.whole:
         return Log(path=shape.path, unit=shape.unit, last_bytes=None)
     return Log(path=shape.path, unit=shape.unit, last_bytes=shape.last or DEFAULT_LOG_BYTES)

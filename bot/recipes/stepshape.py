@@ -38,7 +38,7 @@ def _files(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-FileNames = Annotated[list[FileName], Field(min_length=1, max_length=5)]
+FileNames = Annotated[list[FileName], Field(min_length=1, max_length=8)]
 # Run as one, in this order: the first ones hold functions for the last.
 Scripts = Annotated[FileNames, BeforeValidator(_files, json_schema_input_type=FileName | FileNames)]
 
@@ -99,7 +99,7 @@ class LogShape(Shape):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["unit"]}]})
 
-    path: Annotated[str, Matches(r"/[^\x00-\x1f]{1,4000}", "an absolute path")] | None = Field(
+    path: Annotated[str, Matches(r"(?:/|[A-Za-z]:\\)[^\x00-\x1f]{1,4000}", "an absolute path")] | None = Field(
         None, description="a file on the host", examples=["/var/log/syslog"]
     )
     unit: (
@@ -136,7 +136,7 @@ class FileShape(Shape):
     """A script that prints a report and leaves a file, which is streamed away and deleted on the host."""
 
     script: Scripts = Field(
-        description="bash scripts beside the recipe, as above; the last leaves the file in $CAPTURE_SCRATCH",
+        description="scripts beside the recipe, as above; the last leaves the file in $CAPTURE_SCRATCH",
         examples=["core.sh"],
     )
     name: LeftName = Field(description="the file's name in that folder; compressing adds an ending", examples=["core"])
@@ -192,7 +192,8 @@ class StepShape(Shape):
     )
     script: Scripts | None = Field(
         None,
-        description="a bash script beside the recipe, or several that are run as one; parameters arrive as PARAM_NAME",
+        description="a script beside the recipe, or several that are run as one; parameters arrive as PARAM_NAME (bash; PowerShell "
+        "where it is `for: windows`)",
         examples=["host-cpu.sh"],
     )
     log: LogShape | None = Field(
@@ -209,8 +210,9 @@ class StepShape(Shape):
     wants: list[Program] = Field(
         [],
         max_length=20,
-        description="programs, and features of the host (root, ptrace, kernel-log, journal, packets, perf-events, bpf), without "
-        "which it keeps less; `capturebot doctor` tells of them",
+        description="programs, and features of the host (root, ptrace, kernel-log, journal, packets, perf-events, bpf; on "
+        "Windows administrator, debug-privilege, event-log, performance-counters), without which it keeps less; `capturebot doctor` "
+        "tells of them",
         examples=[["root", "gdb"]],
     )
     carry: CarryShape | None = Field(

@@ -151,6 +151,7 @@ _GROUP_FOLLOWS = re.compile(rb"[ -]{1,2}[0-9]{4}")
 _AZURE_START = re.compile(rb"[A-Za-z0-9_~.-]{3}")
 _COUNTER = re.compile(
     rb"(?i:id|lsn|seq|offset|timer?|wait|pos|bytes|count|total|ns|ps|us|ino|inode|no|number|nr)[\"']?[ \t]*[=:][ \t]*[\"']?"
+    rb"|(?i:offset|lsn|position|sequence(?: number)?)[ \t]+"
 )
 
 

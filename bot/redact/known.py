@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from urllib.parse import quote, quote_plus
 
+KNOWN_KIND = "known-secret"  # in the mask
 MIN_BYTES = 4  # a shorter secret is not looked for: it would be found in every line
 MIN_FORM_BYTES = 6  # a shorter one is looked for as it is, not in other writings
 MIN_LINE_BYTES = 8  # of a secret of several lines, each line from this length on is looked for

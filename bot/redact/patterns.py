@@ -53,6 +53,11 @@ def _exact(kind: str, head: bytes, body: bytes, length: int, *, edge: bytes = b"
     return _rule(kind, edge + head + body * 4, value)
 
 
+_SERVICES = (
+    rb"(?:gsk_|xai-|pplx-|r8_|nvapi-|ntn_|lin_api_|figd_|sq0[a-z]{3}-|xkeysib-|sntry[su]_|PMAK-|tskey-|pscale_(?:tkn|oauth|pw)_"
+    rb"|rubygems_|CFPAT-|LTAI|HRKU-|sbp_|ATBB|glc_|dt0c01\.|NRII-|ops_eyJ|do[or]_v1_|dp\.(?:pt|st|sa|ct)\.)"
+)
+
 _TOKENS = [
     _rule(
         "private-key",
@@ -66,6 +71,7 @@ _TOKENS = [
         _EDGE + rb"(eyJ[A-Za-z0-9_-]{5,8192}+(?:(?:\.[A-Za-z0-9_-]*+){2,4}|\.eyJ[A-Za-z0-9_-]++))",
     ),
     _exact("aws-key", rb"A(?:KIA|SIA|BIA|CCA)", rb"[A-Z0-9]", 16),
+    _token("aws-key", rb"IQoJb3JpZ2lu", rb"[A-Za-z0-9+/=]", 80),
     _token("github-token", rb"gh[pousr]_", rb"[A-Za-z0-9_]", 36, tail=rb"(?:\.[A-Za-z0-9_-]++)*+"),
     _token("github-token", rb"github_pat_", rb"[A-Za-z0-9_]", 22),
     _token("gitlab-token", rb"gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|oas|soat|ffct)-", tail=rb"(?:\.[A-Za-z0-9_-]++)*+"),
@@ -103,6 +109,16 @@ _TOKENS = [
     _token("token", rb"ATATT3", rb"[A-Za-z0-9_=-]", 50),
     _token("token", rb"AGE-SECRET-KEY-1", rb"[A-Z0-9]", 40),
     _exact("token", rb"dapi", rb"[0-9a-f]", 32, edge=_EDGE),
+    _exact("token", rb"key-", rb"[0-9a-f]", 32, edge=_EDGE),
+    _rule(
+        "token",  # Groq, xAI, Perplexity, Replicate, NVIDIA, Notion, Linear, Figma, Square, Brevo, Sentry, Postman, Tailscale, …
+        _EDGE + _SERVICES + _WORD * 4,
+        _EDGE + rb"(" + _SERVICES + rb"[A-Za-z0-9_.-]{20,}+)",
+        judge.random_looking,
+    ),
+    _rule("token", rb"[0-9]:AA" + _WORD * 4, rb"[0-9]:(AA[A-Za-z0-9_-]{33})(?![A-Za-z0-9_-])"),  # Telegram
+    _rule("webhook", rb"/api/webhooks/[0-9]{1,}/" + _WORD * 4, rb"/api/webhooks/[0-9]++/([A-Za-z0-9_-]{20,}+)"),  # Discord
+    _rule("webhook", rb"\.webhook\.office\.com/[A-Za-z0-9]", rb"\.webhook\.office\.com/[a-zA-Z0-9]++/([A-Za-z0-9/@_-]{20,}+)"),
     _rule("card", rb"[^0-9A-Za-z_.+/#-][2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{2}", rb".((?:[0-9]{15,16}|[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}|[0-9]{4}-[0-9]{4}-[0-9]{4}-[0-9]{4}|[0-9]{4} [0-9]{6} [0-9]{5}))(?!\.?[0-9A-Za-z])", judge.card),
     _rule("password-hash", rb"\$(?:[156y]|2[abxy]|gy|7)\$[./A-Za-z0-9]", rb"(\$[0-9a-z]{1,2}\$[./A-Za-z0-9$,=+-]{20,}+)"),
     _rule("password-hash", rb"\*[0-9A-F]{6}", rb"(\*[0-9A-F]{40})(?![0-9A-Za-z])"),
@@ -230,6 +246,19 @@ _PLACES = [
         rb"(?i:set password for )",
         rb"(?i:set password for )[^ \t\r\n=]++[ \t]*+=[ \t]*+(?:'([^'\r\n]++)|\"([^\"\r\n]++))",
         judge.assigned,
+    ),
+    _rule(
+        "password",  # define('DB_PASSWORD', 'secret') of PHP
+        rb"(?i:define)\([\"'][A-Za-z0-9_]{1,}[\"'],",
+        rb"(?i:define)\([\"'](?i:[a-z0-9_]*(?:pass|pwd|secret|token|key|salt)[a-z0-9_]*)[\"'],[ \t]*+"
+        rb"(?:'((?:[^'\\\r\n]++|\\[^\r\n])++)|\"((?:[^\"\\\r\n]++|\\[^\r\n])++))",
+        judge.assigned,
+    ),
+    _rule(
+        "password",  # host:port:database:user:secret, a line of .pgpass
+        rb":[0-9]{4,5}:[^: \t\r\n/]{1,}:[^: \t\r\n/]{1,}:[^: \t\r\n/]",
+        rb":[0-9]{4,5}:[^: \t\r\n/]++:[^: \t\r\n/]++:([^: \t\r\n/]++)(?=[\r\n]|\Z)",
+        judge.random_looking,
     ),
     _rule("password", rb"login[ \t]{1,4}[^ \t\r\n]{1,}[ \t]{1,4}password[ \t]", rb"login[ \t]++[^ \t\r\n]++[ \t]++password[ \t]++([^ \t\r\n]++)"),
     _rule("password", rb"(?:requirepass|masterauth)[\"']?[ \t]{1,3}[^ \t\r\n]", rb"(?:requirepass|masterauth)[\"']?[ \t]++" + _ARGUMENT, judge.assigned),

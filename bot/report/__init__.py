@@ -6,11 +6,12 @@ What came from hosts and people is escaped, so that it stays text in whatever sh
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.model import Artifact, Outcome, StepResult
-from bot.story import Story
+from bot.story import Story, receipt
 
 TEXT_CHARS = 2_000  # of one sentence
 EVIDENCE_LINES = 10  # under one finding
@@ -21,11 +22,11 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~#])")
 def markdown(stories: Sequence[Story], *, title: str, at: datetime) -> str:
     """The document; *stories* are oldest first, *title* says what it is about, *at* when it is written."""
     files = sum(len(story.artifacts) for story in stories)
-    masked = sum(story.masked for story in stories)
+    masked: Counter[str] = sum((Counter(story.masked_kinds) for story in stories), Counter())
     lines = [
         f"# Evidence: {_text(title)}",
         "",
-        f"{_count(len(stories), 'capture')}, {_count(files, 'file')}, {_count(masked, 'secret')} masked.",
+        f"{_count(len(stories), 'capture')}, {_count(files, 'file')}, {receipt(masked)}.",
         f"Written by capturebot at {_time(at)}; all times are UTC.",
         "",
         "| Time | Capture | Targets | By | First line |",
@@ -58,6 +59,7 @@ def _capture(number: int, story: Story) -> list[str]:
         f"- {_time(capture.at)}, {_text(capture.who.name)}: {_code(capture.command)} ({capture.id})",
         f"- {story.state.words.capitalize()}{took}: {len(story.results)} of {_count(story.steps_in_all, 'step')}",
         *([f"- Agreed to: {_text(capture.cost)}"] if capture.cost else []),
+        *([f"- {_text(capture.consent.words)}"] if capture.consent else []),
         *([f"- Stopped by {_text(story.stop_asked_by.name)}"] if story.stop_asked_by else []),
         *([f"- {_text(story.reason)}"] if story.reason else []),
         *_findings(story),

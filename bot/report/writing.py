@@ -11,7 +11,8 @@ import structlog
 
 from bot.errors import StoreError, UserError
 from bot.journal import Journal
-from bot.model import Artifact, Event, Heard, Reported
+from bot.model import Artifact, Event, Heard, Person, Reported
+from bot.redact import Mask
 from bot.report import markdown
 from bot.stores import Store
 from bot.story import Story, story
@@ -42,7 +43,7 @@ class Reports:
         store: Store,
         *,
         prefix: str,
-        mask: Callable[[str], str],
+        mask: Mask,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -54,9 +55,14 @@ class Reports:
         self._sleep = sleep
 
     async def write(
-        self, *, channel: str | None = None, incident: str | None = None, key: str | None = None
+        self,
+        *,
+        channel: str | None = None,
+        incident: str | None = None,
+        key: str | None = None,
+        who: Person | None = None,
     ) -> Artifact:
-        """Write the report, and link it where the story of its newest capture is told; with a *key*, once.
+        """Write the report, and link it where the story of its newest capture is told; with a *key*, once. *who* asked for it.
 
         Raises UserError where there is nothing to report, StoreError and JournalError.
         """
@@ -65,14 +71,16 @@ class Reports:
         if not stories:
             raise UserError("Nothing was captured here yet.", cure="`/capture help` says how.")
         at = self._now()
-        text = self._mask(markdown(stories, title=await self._title(channel, incident), at=at))
+        text = self._mask(markdown(stories, title=await self._title(channel, incident), at=at), incident or "")
         name = re.sub(r"[^A-Za-z0-9_-]", "-", incident or channel or "report")
         artifact = await self._store.put(
             f"{self._prefix}{at:%Y/%m/%d}/{incident or 'adhoc'}/report-{name}.md",
             _chunks(text),
             content_type="text/markdown; charset=utf-8",
         )
-        await self._journal.accept(Reported(capture_id=stories[-1].capture.id, artifact=artifact, key=key, at=at))
+        await self._journal.accept(
+            Reported(capture_id=stories[-1].capture.id, artifact=artifact, key=key, who=who, at=at)
+        )
         return artifact
 
     async def hear(self, event: Event) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from bot.errors import DeliveryFailed
 from bot.model import Artifact, Capture, NoteFailed, NoteWritten, Outcome, Source
 from bot.reporters import Delivery, Memory, compared
-from bot.story import Story, Told
+from bot.story import Story, Told, receipt
 
 NOTE_BYTES = 65_535  # PagerDuty's limit for one note, "single-byte characters" (support.pagerduty.com, Edit Incidents)
 LINE_CHARS = 500  # of a line that quotes what came from outside
@@ -256,6 +256,7 @@ def _block(number: int, story: Story) -> list[str]:
         _line(_title(number, story)),
         _line(_asked(story.capture)),
         *([_line(f"Agreed to: {story.capture.cost}")] if story.capture.cost else []),
+        *([_line(story.capture.consent.words)] if story.capture.consent else []),
         *([_line(f"Another one, because: {story.capture.force}")] if story.capture.force else []),
         *([_line(f"Asked for too by {_others(story)}.")] if story.joined else []),
         *_end(story),
@@ -263,7 +264,7 @@ def _block(number: int, story: Story) -> list[str]:
         *(_line(line) for lines in compared.in_full(story) for line in lines),
         *_section("Gaps:", _gaps(story)),
         *_files(story),
-        *([f"{_count(story.masked, 'secret')} masked."] if story.masked else []),
+        *([f"{receipt(story.masked_kinds)}."] if story.masked else []),
     ]
 
 

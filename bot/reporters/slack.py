@@ -219,6 +219,8 @@ def failure(error: SlackApiError) -> DeliveryFailed:
         return DeliveryFailed(f"Slack answered {name}.", retry_after=5.0)
     if name in {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"}:
         return DeliveryFailed(
-            f"Slack refuses the bot token ({name}).", retry_after=60.0, cure="`capturebot doctor` says what it lacks."
+            f"Slack refuses the bot token ({name}).",
+            retry_after=60.0,
+            cure="`capturebot doctor` says what it lacks; one that is put where `slack.bot_token` points is used at once.",
         )
     return DeliveryFailed(f"Slack refuses the message ({name}).")

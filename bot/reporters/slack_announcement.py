@@ -5,15 +5,18 @@ A button carries a recipe's name, the menu a service's. Which room it belongs to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from bot.model import Capture, Person, Recipe, Room, Service
+from bot.model import Capture, Person, Recipe, Room, Service, State
 from bot.reporters.slack_buttons import MENU_AT_MOST, THREAD_AT_MOST, Block, actions, button, menu, plain
-from bot.reporters.slack_message import Line, Message, Span, compose
+from bot.reporters.slack_message import Line, Message, Span, compose, escape
+from bot.story import Story
 
 RUN, SERVICE = "run", "service"  # action ids; RUN is numbered, as ids differ in a block
 TARGETS_SHOWN = 5
+TITLE_CHARS = 200
+QUOTE = "'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,11 @@ class Choice:
         """What to type for it."""
         return f"/capture {self.recipe.name} {','.join(self.targets)}"
 
+    @property
+    def cost(self) -> str:
+        """What it costs, to be read before it is pressed."""
+        return f"{self.recipe.impact.words}{'; its cost is measured first' if self.recipe.asks_first else ''}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
@@ -40,7 +48,8 @@ class Announcement:
     services: Sequence[str]
     choices: Sequence[Choice] = ()
     started: bool = True  # the first set, by itself
-    refused: Sequence[str] = ()  # why recipes of the first set did not start
+    first: Sequence[Story] = ()  # what it became so far
+    held: Mapping[str, str] = field(default_factory=dict)  # recipes of the first set that do not run, with a sentence
     is_open: bool = True
 
 
@@ -57,8 +66,8 @@ def announce(told: Announcement) -> Message:
         ]
         spoken = [(Span("Or type /capture SERVICE, one of: " + ", ".join(told.services)),)]
         return compose(lines, blocks=_services(told.services), spoken=spoken)
-    lines = [_head("🚨 ", told.room), *_service(told, told.service), *_offers(told), *_started(told)]
-    return compose(lines, blocks=_buttons(told))
+    lines = [_head("🚨 ", told.room), *_service(told, told.service), *_started(told)]
+    return compose(lines, blocks=_offers(told), spoken=_spoken(told))
 
 
 def _head(icon: str, room: Room) -> Line:
@@ -76,20 +85,18 @@ def _service(told: Announcement, service: Service) -> list[Line]:
         (Span("Service "), Span(service.name, bold=True), Span(f"{about} · {_listed(service.targets)}"))
     ]
     if service.first and told.started:
-        lines.append((Span(f"▶️ Runs at once: {', '.join(service.first)}"),))
-    lines += [(Span(f"⚠️ {reason}"),) for reason in told.refused]
+        lines += _first(told, service)
+    lines += [(Span(f"⚠️ {why.replace('`', QUOTE)}"),) for why in told.held.values()]
     return lines
 
 
-def _offers(told: Announcement) -> list[Line]:
-    """What each button does and costs, as it can also be typed."""
-    lines: list[Line] = []
-    for choice in told.choices:
-        if choice.started is None:
-            asks = "; its cost is measured first" if choice.recipe.asks_first else ""
-            words = Span(f" {choice.recipe.title} — {choice.recipe.impact.words}{asks}")
-            lines.append((Span("• "), Span(choice.command, code=True), words))
-    return lines
+def _first(told: Announcement, service: Service) -> list[Line]:
+    """What of the first set runs, and how the rest of it ended."""
+    ended = {one.capture.recipe: one.state for one in told.first if one.state.ended}
+    runs = [name for name in service.first if name not in {*ended, *told.held}]
+    lines: list[Line] = [(Span(f"▶️ Runs at once: {', '.join(runs)}"),)] if runs else []
+    ran = [name if state is State.COMPLETE else f"{name} ({state.words})" for name, state in ended.items()]
+    return [*lines, (Span(f"🏁 Ran at once: {', '.join(ran)}"),)] if ran else lines
 
 
 def _started(told: Announcement) -> list[Line]:
@@ -100,22 +107,35 @@ def _started(told: Announcement) -> list[Line]:
     ]
 
 
-def _buttons(told: Announcement) -> list[Block]:
-    left = [choice for choice in told.choices if choice.started is None]
+def _offers(told: Announcement) -> list[Block]:
+    """What may be run and what it costs, each beside its button; a menu where that is too much to read."""
+    left = _left(told)
     if len(left) > THREAD_AT_MOST:
         options = [(choice.recipe.title, choice.recipe.name) for choice in left[:MENU_AT_MOST]]
         return actions([menu(RUN, "Choose what to capture", options)])
-    return actions(
-        [
-            button(
-                f"{RUN}-{n}",
-                choice.recipe.title,
-                choice.recipe.name,
-                accessibility_label=plain(f"Run {choice.command.removeprefix('/capture ')}")["text"],
-            )
-            for n, choice in enumerate(left)
-        ]
-    )
+    return [_offer(n, choice) for n, choice in enumerate(left)]
+
+
+def _offer(n: int, choice: Choice) -> Block:
+    spoken = plain(f"Run {choice.command.removeprefix('/capture ')}")["text"]
+    title = escape(plain(choice.recipe.title, TITLE_CHARS)["text"])
+    return {
+        "type": "section",
+        "text": {"type": "mrkdwn", "text": f"*{title}*\n{choice.cost}"},
+        "accessory": button(f"{RUN}-{n}", "Capture", choice.recipe.name, accessibility_label=spoken),
+    }
+
+
+def _spoken(told: Announcement) -> list[Line]:
+    """The same as it can be typed."""
+    return [
+        (Span("• "), Span(choice.command, code=True), Span(f" {choice.recipe.title} — {choice.cost}"))
+        for choice in _left(told)
+    ]
+
+
+def _left(told: Announcement) -> list[Choice]:
+    return [choice for choice in told.choices if choice.started is None]
 
 
 def _services(names: Sequence[str]) -> list[Block]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bot.reporters.suggestions import Pick, again_key, picks
+from bot.reporters.suggestions import Pick, again_key, leading, picks
 from bot.story import Story
 
 STOP, AGAIN, NEXT = "stop", "again", "next"  # action ids; Slack wants each once in a block, so NEXT is numbered
@@ -28,7 +28,7 @@ def under_root(story: Story, *, pagerduty: bool) -> list[Block]:
 
     With *pagerduty* there is a note that it can be sent to.
     """
-    suggested = actions([_next(story, n, pick) for n, pick in enumerate(picks(story)[:ROOT_AT_MOST])])
+    suggested = actions([_next(story, n, pick) for n, pick in enumerate(leading(story, ROOT_AT_MOST))])
     if story.state.ended:
         return [*suggested, *actions(_at_end(story, pagerduty=pagerduty))]
     stop = [] if story.stop_asked_by else [button(STOP, "Stop", story.capture.id, style="danger")]
@@ -48,7 +48,7 @@ def _at_end(story: Story, *, pagerduty: bool) -> list[dict[str, Any]]:
 def in_thread(story: Story) -> list[Block]:
     """All suggestions, where the message in the channel has room for some of them only."""
     found = picks(story)
-    if len(found) <= ROOT_AT_MOST:
+    if len(found) == len(leading(story, ROOT_AT_MOST)):
         return []
     if len(found) <= THREAD_AT_MOST:
         return actions([_next(story, n, pick) for n, pick in enumerate(found)])

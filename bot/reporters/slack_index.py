@@ -6,26 +6,30 @@ the report has them whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC
 from typing import Any
 
 from bot.model import Artifact
-from bot.reporters.slack_message import Line, Message, Span, compose, line_text, link, size
-from bot.story import Story
+from bot.reporters.slack_message import Line, Message, Span, compose, line_text, link, moment, size
+from bot.story import Story, receipt
 
 BLOCKS_AT_MOST = 45  # of one message; Slack takes 50
 BLOCK_CHARS = 9_000  # in all of them; Slack refuses messages whose blocks are some 13,000 long
 FILES_SHOWN = 12  # of one capture
 FILES_A_LINE = 4  # a line has room for so many with their addresses
-CHECKSUM_CHARS = 12  # of SHA-256, in hex
+CHECKSUM_CHARS = 8  # of SHA-256, in hex
 
 
 def index(stories: Sequence[Story]) -> Message:
     """The message that lists *stories*, which are oldest first."""
     newest = list(reversed(stories))
     files = sum(len(story.artifacts) for story in stories)
-    head: Line = (Span(f"📚 Evidence: {_count(len(stories), 'capture')}, {_count(files, 'file')}", bold=True),)
+    masked = sum((Counter(story.masked_kinds) for story in stories), Counter[str]())
+    head: Line = (
+        Span(f"📚 Evidence: {_count(len(stories), 'capture')}, {_count(files, 'file')}", bold=True),
+        *([Span(f" · 🙈 {receipt(masked)}")] if masked else []),
+    )
     tail = _report(newest)
     brief = [_brief(story) for story in newest]
     room = BLOCK_CHARS - len(line_text(head)) - len(line_text(tail))
@@ -60,7 +64,8 @@ def _brief(story: Story) -> Line:
     )
     standing = "" if story.state.ended else f" ({story.state.words})"
     return (
-        Span(f"{capture.at.astimezone(UTC):%d %b %H:%M} UTC · {icon} {capture.recipe} on {where}{standing} · "),
+        moment(capture.at),
+        Span(f" · {icon} {capture.recipe} on {where}{standing} · "),
         Span(capture.id, code=True),
         Span(f" — {story.headline}"),
     )

@@ -8,14 +8,15 @@ screen readers get, and which is therefore complete: what the buttons do stands 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from bot.model import Artifact, Outcome, StepResult
 from bot.reporters import compared, slack_buttons
 from bot.reporters.slack_buttons import Block
-from bot.reporters.suggestions import picks
-from bot.story import Story, Told
+from bot.reporters.suggestions import leading
+from bot.story import Story, Told, receipt
 
 TEXT_CHARS = 3000  # of one message; Slack refuses an edit over 4,000 and escapes count
 LINE_CHARS = 600  # escapes count here too
@@ -23,17 +24,19 @@ SPOKEN_AT_MOST = 3  # suggestions that the text of a message spells out
 JOINED_AT_MOST = 5  # who asked for the same
 URLS_CHARS = 2000  # of all links in one line, as a page must hold it; what has no room is named without its link
 FOLLOWED_AT_MOST = 5  # captures that its buttons started, in one message
+DATE = "{date_short_pretty} {time}"  # Slack's own, in the reader's zone
 REPLIES_AT_MOST = 20  # in one thread; what is beyond is in the manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of literal text, perhaps bold, code or a link."""
+    """A piece of literal text, perhaps bold, code or a link; or a moment, of which *text* is what stands for it elsewhere."""
 
     text: str
     bold: bool = False
     code: bool = False
     url: str | None = None
+    at: datetime | None = None
 
 
 Line = tuple[Span, ...]
@@ -52,6 +55,8 @@ def root(story: Story, *, pagerduty: bool = False) -> Message:
     lines = [(Span(f"{_icon(story)} {story.headline}", bold=True),), _standing(story)]
     if story.capture.cost:
         lines.append((Span(f"⚖️ Agreed to: {story.capture.cost}"),))
+    if story.capture.consent:
+        lines.append((Span(story.capture.consent.words, bold=bool(story.capture.consent.reason)),))
     if story.capture.force:
         lines.append((Span(f"⏩ Another one, because: {story.capture.force}"),))
     if others := list(dict.fromkeys(one.who.name for one in story.joined if one.who.id != story.capture.who.id)):
@@ -59,6 +64,8 @@ def root(story: Story, *, pagerduty: bool = False) -> Message:
         lines.append((Span(f"👥 Asked for by {', '.join(others[:JOINED_AT_MOST])}{more} too"),))
     if story.reason:
         lines.append((Span(story.reason),))
+    if story.broken_off:
+        lines.append((Span(f"⏹️ {story.broken_off}"),))
     if story.away:
         lines.append((Span(f"💾 {story.away_words}"),))
     if story.error_id:
@@ -79,7 +86,7 @@ def root(story: Story, *, pagerduty: bool = False) -> Message:
 
 def _spoken(story: Story) -> list[Line]:
     """What the buttons do, in words that can be typed: for phones' notifications and screen readers."""
-    shown = picks(story)[:SPOKEN_AT_MOST]
+    shown = leading(story, SPOKEN_AT_MOST)
     lines: list[Line] = [(Span(f"Next: /capture {pick.command} ({pick.suggestion.label})"),) for pick in shown]
     if not story.state.ended:
         lines.append((Span(f"Stop it with /capture stop {story.capture.id}"),))
@@ -115,6 +122,8 @@ def _standing(story: Story) -> Line:
 
 def _findings(story: Story) -> list[Line]:
     several = len(story.capture.targets) > 1
+    if story.state.ended and story.culprit and len(story.findings) == 1:
+        return []  # the headline says it, right above
     lines: list[Line] = [_finding(told, several=several) for told in story.findings]
     return [(Span("Findings", bold=True),), *lines, (Span(""),)] if lines else []
 
@@ -161,13 +170,8 @@ def _end(story: Story) -> list[Line]:
         lines.append((Span("Saved before the interruption", bold=True),))
         lines += [(_file(artifact),) for artifact in found]
     if story.state.ended:
-        kinds: dict[str, int] = {}
-        for result in story.results:
-            for kind, count in result.masked.items():
-                kinds[kind] = kinds.get(kind, 0) + count
-        if kinds:
-            listed = ", ".join(sorted(kinds))
-            lines.append((Span(f"🙈 {_count(story.masked, 'secret')} masked ({listed})"),))
+        if story.masked:
+            lines.append((Span(f"🙈 {receipt(story.masked_kinds)}"),))
         if story.manifest:
             lines.append((Span("📦 Everything, with commands and checksums: "), _file(story.manifest)))
         if story.note_id:
@@ -201,6 +205,11 @@ def link(artifact: Artifact) -> str | None:
     return artifact.url if opens else None
 
 
+def moment(at: datetime) -> Span:
+    """A time as its reader's clock shows it."""
+    return Span(f"{at.astimezone(UTC):%d %b %H:%M} UTC", at=at)
+
+
 def size(size_bytes: int) -> str:
     """Bytes as people read them, in powers of 1000."""
     amount = float(size_bytes)
@@ -223,9 +232,13 @@ def compose(lines: Iterable[Line], *, blocks: Iterable[Block] = (), spoken: Iter
     """A message that shows *lines* and then *blocks*; *spoken* lines stand in its text alone."""
     kept = _fitting(lines, TEXT_CHARS)
     text = "\n".join(map(line_text, [*kept, *_fitting(spoken, TEXT_CHARS - sum(len(line_text(one)) for one in kept))]))
-    elements = [_element(span) for line in kept for span in (*line, Span("\n")) if span.text]
-    block = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements[:-1]}]}
-    return Message(text=text, blocks=[block, *blocks])
+    return Message(text=text, blocks=[rich(kept), *blocks])
+
+
+def rich(lines: Iterable[Line]) -> Block:
+    """The block that shows *lines* as they are."""
+    elements = [_element(span) for line in lines for span in (*line, Span("\n")) if span.text]
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements[:-1]}]}
 
 
 def _fitting(lines: Iterable[Line], room: int) -> list[Line]:
@@ -247,12 +260,16 @@ def line_text(line: Line) -> str:
 def _plain(span: Span) -> str:
     if span.url:
         return f"<{span.url}|{escape(span.text)}>"
+    if span.at:
+        return f"<!date^{int(span.at.timestamp())}^{DATE}|{escape(span.text)}>"
     return escape(span.text)
 
 
 def _element(span: Span) -> dict[str, Any]:
     if span.url:
         return {"type": "link", "url": span.url, "text": span.text}
+    if span.at:
+        return {"type": "date", "timestamp": int(span.at.timestamp()), "format": DATE, "fallback": span.text}
     style = {name: True for name, on in (("bold", span.bold), ("code", span.code)) if on}
     return {"type": "text", "text": span.text, **({"style": style} if style else {})}
 
@@ -264,9 +281,9 @@ def _shorten(line: Line) -> Line:
         urls_room -= len(span.url or "")
         url = span.url if urls_room >= 0 else None
         if len(escape(text)) > room:
-            kept.append(Span(_cut(text, room - 1) + "…", span.bold, span.code, url))
+            kept.append(replace(span, text=_cut(text, room - 1) + "…", url=url))
             break
-        kept.append(Span(text, span.bold, span.code, url))
+        kept.append(replace(span, text=text, url=url))
         room -= len(escape(text))
     return tuple(kept)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from bot.model import Suggestion
+from bot.model import Level, Suggestion
 from bot.story import Story
+
+INFO_AT_MOST = 2  # beside the headline; what is no trouble does not take the place of what is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,7 @@ class Pick:
     recipe: str
     parameters: tuple[tuple[str, str], ...]
     suggestion: Suggestion
+    level: Level  # of the finding
 
     @property
     def key(self) -> str:
@@ -46,6 +49,13 @@ def picks(story: Story) -> list[Pick]:
     return [pick for pick in first.values() if pick.key not in started]
 
 
+def leading(story: Story, most: int) -> list[Pick]:
+    """Those that stand beside the headline: *most* at most, and few of findings that are no trouble."""
+    found = picks(story)
+    trouble = [pick for pick in found if pick.level is not Level.INFO]
+    return [*trouble, *[pick for pick in found if pick.level is Level.INFO][:INFO_AT_MOST]][:most]
+
+
 def find(story: Story, value: str) -> Pick | None:
     """The suggestion at a place, whether or not it is still shown."""
     return next((pick for pick in _all(story) if pick.value == value), None)
@@ -65,6 +75,7 @@ def _all(story: Story) -> list[Pick]:
                     recipe=suggestion.recipe or capture.recipe,
                     parameters=tuple((name, str(value)) for name, value in given.items()),
                     suggestion=suggestion,
+                    level=finding.level,
                 )
                 found.append((-finding.level.value, -finding.weight, pick))
     return [pick for *_, pick in sorted(found, key=lambda one: one[:2])]

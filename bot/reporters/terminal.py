@@ -15,7 +15,7 @@ from bot.model import Accepted, Artifact, Event, Level, Outcome, StepResult, cap
 from bot.reporters import compared
 from bot.reporters.slack_message import size
 from bot.reporters.suggestions import picks
-from bot.story import Story, begin, go_on
+from bot.story import Story, begin, go_on, receipt
 
 NEXT_AT_MOST = 10  # suggestions
 
@@ -66,6 +66,8 @@ def render(story: Story) -> RenderableType:
         lines.append(_line(f"⚖️ Agreed to: {story.capture.cost}"))
     if story.reason:
         lines.append(_line(story.reason))
+    if story.broken_off:
+        lines.append(_line(f"⏹️ {story.broken_off}"))
     if story.away:
         lines.append(_line(story.away_words))
     lines += [
@@ -76,7 +78,7 @@ def render(story: Story) -> RenderableType:
     lines += [_line(f"  {_result(story, result)}") for result in story.results]
     lines += [_line(f"  ⏳ {_title(story, target, step)}", "dim") for target, step in story.running]
     if story.masked:
-        lines.append(_line(f"  🙈 {story.masked} secrets masked"))
+        lines.append(_line(f"  🙈 {receipt(story.masked_kinds)}"))
     if story.manifest:
         lines.append(_line(f"  📦 {story.manifest.url}"))
     if story.note_trouble:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,9 @@ from bot.baselines.schedule import Planned
 from bot.command import USAGE
 from bot.errors import UserError
 from bot.insights import words
+from bot.menu import Menu
 from bot.model import (
+    ApprovalAsked,
     Artifact,
     Capture,
     Compared,
@@ -20,7 +23,6 @@ from bot.model import (
     Place,
     Recipe,
     Service,
-    Target,
     Trigger,
 )
 from bot.offers import command
@@ -34,6 +36,7 @@ FIRST_LOOK = "triage"
 TARGETS_LISTED = 60
 DIFFERENCES_SHOWN = 15
 BASELINES_SHOWN = 10
+REQUESTS_SHOWN = 10
 HEADLINE_CHARS = 300  # of each capture in `status`; Slack cuts an answer at 40,000
 
 
@@ -86,14 +89,31 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} minutes ago"
 
 
-def measuring(recipe: Recipe, targets: Sequence[str]) -> str:
-    """What the asker reads while the cost is measured."""
-    return f"⏱️ Measuring what `{recipe.name}` would cost {escape(', '.join(targets))} …"
+def measuring(trigger: Trigger) -> str:
+    """What the asker reads while the cost is measured, where that takes long."""
+    return f"⏱️ Measuring what `{trigger.recipe}` would cost {escape(', '.join(trigger.targets))} …"
 
 
 def declined(offered: Offered) -> str:
     """Nobody pays anything."""
     return f"Nothing was captured. To be asked again: `{escape(command(offered.trigger))}`"
+
+
+def asked(request: ApprovalAsked) -> str:
+    """Somebody else must approve first."""
+    # Only one person reads this: a mention calls nobody.
+    may = f" May approve: {', '.join(map(_named, request.approvers))}." if request.approvers else ""
+    return (
+        f"🔏 Somebody else must approve of {escape(command(request.trigger))} first, "
+        f"until {_date(request.until)}.{may} The request stands here for them."
+    )
+
+
+def _named(approver: str) -> str:
+    """Somebody whom a rule names, as Slack shows them by name."""
+    if re.fullmatch("[UW][A-Z0-9]{2,20}", approver):
+        return f"<@{approver}>"
+    return f"<!subteam^{approver}>" if re.fullmatch("S[A-Z0-9]{2,20}", approver) else escape(approver)
 
 
 def stopping(capture: Capture) -> str:
@@ -148,13 +168,13 @@ def sent(told: Story, incident: str, *, url: str, new: bool) -> str:
     return f"📝 `{told.capture.id}` stands {note}, and is kept current there."
 
 
-def help_all(recipes: Mapping[str, Recipe], services: Mapping[str, Service]) -> str:
+def help_all(menu: Menu) -> str:
     """How `/capture` is used."""
     lines = [
         f"*Keep the evidence before it is restarted away*: {USAGE}",
-        *(f"• `{recipe.name}` — {escape(recipe.title)}" for recipe in _cheap_first(recipes)),
-        *(["`/capture SERVICE` what runs at once when it has an incident:"] if services else []),
-        *_services(services),
+        *(f"• `{recipe.name}` — {escape(recipe.title)}" for recipe in _cheap_first(menu.recipes)),
+        *(["`/capture SERVICE` what runs at once when it has an incident:"] if menu.services else []),
+        *_services(menu.services),
         "",
         "`/capture help RECIPE` what one keeps, its parameters and its cost",
         "`/capture list` recipes and targets · `/capture status` what runs · `/capture stop ID` ends one",
@@ -166,9 +186,8 @@ def help_all(recipes: Mapping[str, Recipe], services: Mapping[str, Service]) -> 
     return "\n".join(lines)
 
 
-def help_recipe(recipe: Recipe, targets: Iterable[Target]) -> str:
-    """What one recipe keeps, costs and takes."""
-    fitting = [target.name for target in targets if recipe.wants in target.kinds]
+def help_recipe(recipe: Recipe, fitting: Sequence[str]) -> str:
+    """What one recipe keeps, costs and takes, and which targets it is for."""
     lines = [
         f"*{escape(recipe.title)}* (`{recipe.name}`): {escape(' '.join(recipe.about.split()))}",
         f"Cost: {recipe.impact.words}{'; it is measured first, and you are asked' if recipe.asks_first else ''}.",
@@ -206,23 +225,24 @@ def _coded(names: Sequence[str]) -> str:
 
 def _parameter(parameter: Parameter) -> str:
     bounds = ""
-    if parameter.minimum is not None or parameter.maximum is not None:
+    given = parameter.default not in ("", 0)  # by itself; where that is 0, it stands for nothing
+    if (parameter.minimum is not None or parameter.maximum is not None) and (given or parameter.minimum):
         bounds = f", {parameter.minimum} to {parameter.maximum}"
     if parameter.choices:
         bounds = ", one of " + ", ".join(parameter.choices)
-    default = f", `{parameter.default}` when left out" if parameter.default != "" else ""
+    default = f", `{parameter.default}` when left out" if given else ""
     return f"`{parameter.name}` {escape(parameter.about)} ({parameter.type}{bounds}{default})"
 
 
-def listing(recipes: Mapping[str, Recipe], targets: Mapping[str, Target], services: Mapping[str, Service]) -> str:
-    """All recipes with the targets that each fits, and all services with what each runs at once."""
-    lines = []
-    for recipe in _cheap_first(recipes):
-        fitting = [target.name for target in targets.values() if recipe.wants in target.kinds]
-        lines.append(f"• `{recipe.name}` — {escape(recipe.title)} · {_names(fitting)}")
-    if services:
-        lines += ["*Services*", *_services(services)]
-    return "\n".join(lines) or "No recipe is set up."
+def listing(menu: Menu) -> str:
+    """Recipes with the targets of each, and services with what each runs at once."""
+    lines = [
+        f"• `{recipe.name}` — {escape(recipe.title)} · {_names(menu.targets[recipe.name])}"
+        for recipe in _cheap_first(menu.recipes)
+    ]
+    if menu.services:
+        lines += ["*Services*", *_services(menu.services)]
+    return "\n".join(lines) or "There is nothing that you may run here."
 
 
 def _cheap_first(recipes: Mapping[str, Recipe]) -> list[Recipe]:
@@ -254,11 +274,23 @@ def _date(at: datetime) -> str:
     return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{at:%Y-%m-%d %H:%M} UTC>"
 
 
-def status(stories: Sequence[Story], *, untold: Mapping[str, str], baselines: Sequence[Planned] = ()) -> str:
-    """What runs and what ran lately, newest first; then what is taken on schedule."""
+def _waiting(request: ApprovalAsked) -> str:
+    what = f"{request.trigger.recipe} on {', '.join(request.seal.targets)}"
+    return f"🔏 {escape(what)}, asked for by {escape(request.trigger.who.name)}, waits for an approval until {_date(request.until)}"
+
+
+def status(
+    stories: Sequence[Story],
+    *,
+    untold: Mapping[str, str],
+    asked: Sequence[ApprovalAsked] = (),
+    baselines: Sequence[Planned] = (),
+    left: str = "",
+) -> str:
+    """What somebody must approve of here, what runs and ran lately, what is taken on schedule, what is *left* of budgets."""
+    lines = [_waiting(one) for one in asked[:REQUESTS_SHOWN]]
     if not stories and not baselines:
-        return "Nothing was captured yet. `/capture help` says how."
-    lines = []
+        lines.append("Nothing was captured yet. `/capture help` says how.")
     for story in stories:
         capture = story.capture
         lines.append(
@@ -268,4 +300,5 @@ def status(stories: Sequence[Story], *, untold: Mapping[str, str], baselines: Se
         )
     lines += [_planned(one) for one in baselines[:BASELINES_SHOWN]]
     lines += [f"📮 Not told yet ({escape(what)}): {escape(reason)}" for what, reason in untold.items()]
+    lines += [f"🪙 {escape(left)}"] if left else []
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.clerk import Clerk
+from bot.slack.directory import Directory, sender
 from bot.slack.presses import read
 from bot.slack.saying import through
 
@@ -24,7 +25,7 @@ Listener = Callable[[AsyncApp], None]  # registers what it wants to hear of
 log = structlog.get_logger()
 
 
-async def make_app(client: AsyncWebClient, clerk: Clerk, *listeners: Listener) -> AsyncApp:
+async def make_app(client: AsyncWebClient, clerk: Clerk, directory: Directory, *listeners: Listener) -> AsyncApp:
     """The Bolt app. Asks Slack who the bot is once, now, so that no command has to wait for it.
 
     *listeners* come before the clerk: what one of them takes, the clerk does not hear of.
@@ -32,11 +33,13 @@ async def make_app(client: AsyncWebClient, clerk: Clerk, *listeners: Listener) -
     """
     me = await client.auth_test()
     clerk.home = str(me.get("url") or "")
+    directory.settle({name: me.get(name) for name in ("team_id", "enterprise_id")})
 
     async def authorize(**_: object) -> AuthorizeResult:
         return AuthorizeResult.from_auth_test_response(auth_test_response=me, bot_token=client.token)
 
     app = AsyncApp(client=client, authorize=authorize, ignoring_self_events_enabled=True)
+    app.middleware(_hearing(directory))
     for listen in listeners:
         listen(app)
 
@@ -60,3 +63,11 @@ async def make_app(client: AsyncWebClient, clerk: Clerk, *listeners: Listener) -
             await respond(text=said, response_type="ephemeral", replace_original=False)
 
     return app
+
+
+def _hearing(directory: Directory) -> Callable[..., Awaitable[None]]:
+    async def hear(body: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> None:
+        directory.heard(*sender(body))
+        await next_()
+
+    return hear

@@ -13,6 +13,7 @@ from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 from bot.announcing import TEXT_CHARS, incidents_in, is_incident_channel, service_of_text
 from bot.journal import Journal
 from bot.model import Met, Place, Service, Settled
+from bot.slack.intake import done
 from bot.slack.lookout import Lookout
 
 log = structlog.get_logger()
@@ -46,11 +47,11 @@ class Channels:
             await self.hear(event, me=context.bot_user_id or "")
             await next_()
 
-        app.event("channel_created", middleware=[keep])(_done)
-        app.event("channel_rename", middleware=[keep])(_done)
-        app.event("group_rename", middleware=[keep])(_done)
-        app.event("member_joined_channel", middleware=[keep])(_done)
-        app.event("message", middleware=[keep])(_done)
+        app.event("channel_created", middleware=[keep])(done)
+        app.event("channel_rename", middleware=[keep])(done)
+        app.event("group_rename", middleware=[keep])(done)
+        app.event("member_joined_channel", middleware=[keep])(done)
+        app.event("message", middleware=[keep])(done)
 
     async def hear(self, event: Mapping[str, Any], *, me: str) -> None:
         """Meet the room that an event tells of, if any; *me* is the bot's own user.
@@ -90,7 +91,3 @@ class Channels:
         elif is_incident_channel(name, self._services.values()):
             new = await self._journal.accept(Met(place=Place(channel=channel, channel_name=name), at=self._now()))
             log.info("an incident's channel", channel=channel, name=name, new=new)
-
-
-async def _done() -> None:
-    """What was heard is in the journal; rooms are seen to from there."""

@@ -7,11 +7,9 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
 
-from bot.errors import JournalError, UserError
 from bot.reporters.slack_announcement import RUN, SERVICE
-from bot.slack import answers
-from bot.slack.answers import Answer
-from bot.slack.clerk import Clerk, Say
+from bot.slack.answering import Answering, Say, asking_of
+from bot.slack.clerk import Clerk
 from bot.slack.keeper import Keeper
 from bot.slack.presses import Press, read
 from bot.slack.saying import through
@@ -22,7 +20,8 @@ ACTIONS = re.compile(rf"(?:{RUN}|{SERVICE})(?:-\d+)?$")
 class Choices:
     """Acknowledges presses, and has them done: by *keeper* what a room is about, by *clerk* what is to run."""
 
-    def __init__(self, keeper: Keeper, clerk: Clerk) -> None:
+    def __init__(self, keeper: Keeper, clerk: Clerk, answering: Answering) -> None:
+        self._answering = answering
         self._keeper = keeper
         self._clerk = clerk
 
@@ -37,12 +36,10 @@ class Choices:
 
     async def take(self, press: Press, say: Say) -> None:
         """Do what was pressed, and say to whoever did what came of it."""
-        try:
-            if press.action == SERVICE:
-                await say(Answer(text=await self._keeper.choose(press)))
-            else:
-                await self._clerk.take(await self._keeper.offered(press), say)
-        except UserError as error:
-            await say(Answer(text=answers.refusal(error)))
-        except JournalError as error:
-            await say(Answer(text=f"❌ {error.reason}"))
+        await self._answering.answer(asking_of(press), self._taken(press, say), say)
+
+    async def _taken(self, press: Press, say: Say) -> str | None:
+        if press.action == SERVICE:
+            return await self._keeper.choose(press)
+        await self._clerk.take(await self._keeper.offered(press), say)
+        return None

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from bot.baselines.schedule import Planned
-from bot.command import Ask, Compare, Help, Link, List, MarkGood, Note, Report, Status, Stop, Take, parse
+from bot.command import Compare, Link, MarkGood, Note, Report, Stop, Take, parse
 from bot.desk import Desk
-from bot.errors import DeliveryFailed, JournalError, StoreError, UserError
+from bot.errors import DeliveryFailed, StoreError, UserError
 from bot.incidents import Begun, FirstSets
 from bot.joining import Taken
 from bot.journal import Journal
-from bot.model import Accepted, Capture, Joined, Offered, Person, Place, Service, Source, Trigger
+from bot.model import Accepted, Capture, Joined, Offered, Person, Place, Service, Source, Trigger, Verb
 from bot.offers import command
-from bot.recipes import nearest
+from bot.permission import about_capture
 from bot.report.writing import Reports
 from bot.reporters import slack_buttons
 from bot.reporters.slack import SlackThread, message_of
-from bot.reporters.slack_files import files
+from bot.reporters.slack_files import files, pages
 from bot.reporters.suggestions import again_key, find
 from bot.slack import answers, offers
+from bot.slack.answering import Answering, Asking, Say, asking_of
 from bot.slack.answers import Answer
+from bot.slack.ending import Endings
+from bot.slack.guide import Guide
 from bot.slack.presses import Press
 from bot.story import Story, story
+from bot.tasks import Tasks
 
-Say = Callable[[Answer], Awaitable[None]]  # to whoever asked, and nobody else
+QUIET_S = 2.5  # what takes longer to be measured is said to be
 
 
 class Incident(Protocol):
@@ -40,6 +45,14 @@ class Incident(Protocol):
     @property
     def title(self) -> str:
         """Its title."""
+
+    @property
+    def status(self) -> str:
+        """Whether it is resolved."""
+
+    @property
+    def resolved_at(self) -> datetime | None:
+        """Since when it is."""
 
 
 class Incidents(Protocol):
@@ -76,11 +89,14 @@ class Clerk:
         self.home = ""  # address of the workspace, once Slack has told it
         self._journal = journal
         self._incidents = incidents
+        self._endings = Endings(journal, incidents)
+        self._offering = Tasks(lambda _name, _error: None)  # whoever asked gets its error
         self.untold = untold
         self._reports = reports
-        self._planned = planned
+        self._guide = Guide(desk, recent=self.recent, untold=untold, planned=planned)
         self._now = now
         self._notes = notes
+        self._answering = Answering(journal, now=now)
 
     async def command(self, body: dict[str, Any], say: Say) -> None:
         """Do what a slash command's payload asks for."""
@@ -90,15 +106,16 @@ class Clerk:
 
     async def ask(self, text: str, who: Person, place: Place, *, key: str | None, say: Say) -> None:
         """Do what *text* asks for, which stands behind `/capture` or a mention; *key* is of its delivery."""
-        await _told(self._serve(text, who, place, key=key, say=say), say)
+        asking = Asking(who=who, place=place, what=f"/capture {text}".rstrip())
+        await self._answering.answer(asking, self._serve(text, who, place, key=key, say=say), say)
 
     async def begin(self, trigger: Trigger, say: Say) -> None:
         """Start a capture that needs no agreement, or has it; say what came of it."""
-        await _told(self._start(trigger), say)
+        await self._answering.answer(_asking(trigger), self._start(trigger), say)
 
     async def take(self, trigger: Trigger, say: Say) -> None:
         """Start a capture, or offer it where it has a cost to agree to; say what came of it."""
-        await _told(self._take(trigger, say), say)
+        await self._answering.answer(_asking(trigger), self._take(trigger, say), say)
 
     async def recent(self) -> list[Story]:
         """The newest captures, newest first. Raises JournalError."""
@@ -107,15 +124,18 @@ class Clerk:
 
     async def press(self, press: Press, say: Say) -> None:
         """Do what the press of a button asks for."""
-        await _told(self._pressed(press, say), say)
+        await self._answering.answer(asking_of(press), self._pressed(press, say), say)
 
     # --- commands -----------------------------------------------------------------------------
 
     async def _serve(self, text: str, who: Person, place: Place, *, key: str | None, say: Say) -> str | None:
+        asker = await self._desk.permission.admit(who, Source.SLACK, place)
         match parse(text):
             case Take(recipe=name) as ask if service := self._desk.services.get(name):
                 return await self._first_set(service, ask, who, place, key=key)
             case Take() as ask:
+                if not ask.targets and (recipe := self._desk.recipes.get(ask.recipe)):
+                    self._guide.targets(recipe, asker)
                 trigger = Trigger(
                     recipe=ask.recipe,
                     targets=ask.targets,
@@ -129,23 +149,35 @@ class Clerk:
                 )
                 return await self._take(trigger, say)
             case Stop(capture_id=capture_id):
-                return answers.stopping(await self._desk.stop(capture_id, who))
+                return answers.stopping(await self._desk.stop(capture_id, who, place=place))
             case Link(incident=reference):
                 return await self._link(reference, who, place)
             case Report():
-                return await self._report(place)
+                await self._may_note(who, place)
+                return await self._report(place, who)
             case Note(text=words):
                 if self._notes is None:
                     raise _no_pagerduty()
                 return await self._notes.command(words, who, place, key or "")
             case MarkGood(capture_id=capture_id):
+                await self._may_note(who, place)
                 told = await self._desk.comparisons.ended(capture_id)
                 return answers.good(told.capture, await self._desk.goods.mark(told, who))
             case Compare(capture_id=capture_id, other_id=other_id):
+                await self._may_note(who, place)  # it is told in the capture's thread
+                for one in filter(None, (capture_id, other_id)):
+                    await self._may_read(one, who, place)
                 compared = await self._desk.comparisons.compare(capture_id, other_id)
                 return answers.compared(compared, await self._desk.comparisons.ended(compared.capture_id))
             case ask:
-                return await self._inform(ask)
+                return await self._guide.tell(ask, asker)
+
+    async def _may_note(self, who: Person, place: Place) -> None:
+        await self._desk.permission.require(Verb.NOTE, who, Source.SLACK, place)
+
+    async def _may_read(self, capture_id: str, who: Person, place: Place) -> None:
+        told = await self._desk.comparisons.ended(capture_id)
+        await self._desk.permission.require(Verb.FILES, who, Source.SLACK, place, about_capture(told.capture))
 
     async def _first_set(self, service: Service, ask: Take, who: Person, place: Place, *, key: str | None) -> str:
         if ask.targets or ask.parameters:
@@ -163,29 +195,6 @@ class Clerk:
             return answers.refusal(begun.refusal)
         return await self._what_came_of(begun.trigger, begun.taken)
 
-    async def _inform(self, ask: Ask) -> str:
-        match ask:
-            case Help(recipe=str() as name):
-                return self._help(name)
-            case List():
-                return answers.listing(self._desk.recipes, self._desk.targets, self._desk.services)
-            case Status():
-                told = await self.recent()
-                baselines = await self._planned() if self._planned else ()
-                return answers.status(told, baselines=baselines, untold=self.untold())
-            case _:
-                return answers.help_all(self._desk.recipes, self._desk.services)
-
-    def _help(self, name: str) -> str:
-        if recipe := self._desk.recipes.get(name):
-            return answers.help_recipe(recipe, self._desk.targets.values())
-        if service := self._desk.services.get(name):
-            return answers.help_service(service)
-        close = nearest(name, [*self._desk.recipes, *self._desk.services])
-        raise UserError(
-            f"There is no recipe `{name}`.", cure=f"Did you mean `{close}`?" if close else "See `/capture list`."
-        )
-
     async def _link(self, reference: str, who: Person, place: Place) -> str:
         if self._incidents is None:
             raise _no_pagerduty()
@@ -196,17 +205,18 @@ class Clerk:
         await self._desk.link(place.channel, incident.id, who)
         return answers.linked(incident.id, incident.title)
 
-    async def _report(self, place: Place) -> str:
+    async def _report(self, place: Place, who: Person) -> str:
         if self._reports is None:
             raise UserError("No reports are written here.")
         try:
-            return answers.reported(await self._reports.write(channel=place.channel))
+            return answers.reported(await self._reports.write(channel=place.channel, who=who))
         except StoreError as trouble:
             raise UserError(f"The report could not be stored. {trouble.reason}") from trouble
 
     # --- presses ------------------------------------------------------------------------------
 
     async def _pressed(self, press: Press, say: Say) -> str | None:
+        await self._desk.permission.admit(press.who, Source.SLACK, press.place)
         match press.action:
             case slack_buttons.STOP:
                 return await self._stop(press)
@@ -228,17 +238,20 @@ class Clerk:
             raise UserError(f"`{told.capture.id}` has ended already.")
         if told.stop_asked_by:
             return answers.stopping(told.capture)
-        return answers.stopping(await self._desk.stop(told.capture.id, press.who))
+        return answers.stopping(await self._desk.stop(told.capture.id, press.who, place=press.place))
 
     async def _files(self, press: Press) -> Answer:
         """A page of the files; the first one stands by itself, the others in place of the one before."""
-        told = await self._story(press)
-        pages = files(told)
+        told, handing = await self._story(press), self._desk.handing
+        raw = await handing.admit(told.capture, press.who, press.place)
+        found = pages(told, raw=raw, link_chars=await handing.link_chars(told.files))
         _, _, page = press.value.partition(" ")
-        if not told.state.ended or (page or "0") not in map(str, range(len(pages))):
+        if not told.state.ended or (page or "0") not in map(str, range(len(found))):
             raise _unknown()
-        shown = pages[int(page or "0")]
-        return Answer(text=shown.text, blocks=tuple(shown.blocks), instead=bool(page))
+        shown = found[int(page or "0")]
+        handed = await handing.hand(told.capture, shown.files, press.who, press.place)
+        message = files(told, replace(shown, links=handed.links, until=handed.until))
+        return Answer(text=message.text, blocks=tuple(message.blocks), instead=bool(page))
 
     async def _send(self, press: Press) -> str:
         """The note tells it already where it belongs to an incident; else it is told in that of the channel's."""
@@ -286,8 +299,7 @@ class Clerk:
         """Buttons end with their incident; one that was pressed before still says what it started. Raises UserError."""
         place = capture.place.channel if capture.place else ""
         incident = capture.incident or await self._journal.incident_of(place)
-        standing = await self._journal.standing(incident) if incident else None
-        if standing and not standing.is_open and not await self._known(asked):
+        if incident and not await self._known(asked) and not await self._endings.is_open(incident):
             raise UserError(
                 "The incident is resolved, and this button ended with it.",
                 cure=f"What is wanted all the same can be typed: `{command(asked)}`.",
@@ -326,18 +338,23 @@ class Clerk:
 
     async def _take(self, trigger: Trigger, say: Say, *, instead: bool = False) -> str | None:
         """Start a capture, or offer it where it has a cost to agree to."""
+        offering = self._offering.start(self._desk.offer(trigger), name="offer")
         recipe = self._desk.recipes.get(trigger.recipe)
-        if recipe and recipe.asks_first and not await self._known(trigger):
-            await say(Answer(text=answers.measuring(recipe, trigger.targets), instead=instead))
-        if offered := await self._desk.offer(trigger):
-            await say(offers.offer(offered))
-            return None
-        return await self._start(trigger)
+        quick, _ = await asyncio.wait({offering}, timeout=QUIET_S)
+        if not quick and recipe and recipe.asks_first:  # not at once: nothing takes these words away again
+            await say(Answer(text=answers.measuring(trigger), instead=instead))
+        if offered := await offering:
+            await say(replace(offers.offer(offered), instead=instead))
+        else:
+            await say(Answer(text=await self._start(trigger), instead=instead))
+        return None
 
     async def _start(self, trigger: Trigger) -> str:
         return await self._what_came_of(trigger, await self._desk.take(trigger))
 
     async def _what_came_of(self, trigger: Trigger, taken: Taken) -> str:
+        if taken.asked:
+            return answers.asked(taken.asked)
         said = [await self._joined(trigger, capture) for capture in taken.joined]
         if taken.capture:
             said.append(answers.started(taken.capture, trigger.place or Place(channel="")))
@@ -363,21 +380,13 @@ class Clerk:
         return event.capture if isinstance(event, Accepted) else None
 
 
+def _asking(trigger: Trigger) -> Asking:
+    return Asking(who=trigger.who, place=trigger.place or Place(channel=""), what=command(trigger))
+
+
 def _no_pagerduty() -> UserError:
     return UserError("PagerDuty is not set up.", cure="Whoever runs capturebot adds `pagerduty:` to its file.")
 
 
 def _unknown() -> UserError:
     return UserError("This button is not known here (any more).", cure="Type `/capture help` for what there is.")
-
-
-async def _told(work: Awaitable[str | None], say: Say) -> None:
-    """Say what came of *work*."""
-    try:
-        said = await work
-    except UserError as error:
-        said = answers.refusal(error)
-    except JournalError as error:
-        said = f"❌ {error.reason}"
-    if said:
-        await say(Answer(text=said))

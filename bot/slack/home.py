@@ -14,7 +14,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Desk
 from bot.errors import JournalError
-from bot.model import Recipe, Service, Target
+from bot.menu import Menu, menu, readable
+from bot.model import Person, Source
 from bot.reporters.slack_buttons import Block, actions, button, plain
 from bot.slack import answers
 from bot.slack.clerk import Clerk
@@ -55,8 +56,13 @@ class Home:
         if event.get("tab") != "home":
             return
         try:
-            told, untold = await self._clerk.recent(), self._clerk.untold()
-            shown = view(told, self._desk.recipes, self._desk.targets, self._desk.services, untold=untold)
+            asker = await self._desk.permission.asker(_person(event["user"]), Source.SLACK, None, anywhere=True)
+            if asker.member.membership.may_ask:
+                told = readable(self._desk.permission, asker, await self._clerk.recent())
+                untold = self._clerk.untold()
+                shown = view(told, menu(self._desk, self._desk.permission, asker), untold=untold)
+            else:
+                shown = trouble(f"{asker.member.name} {asker.member.membership.words}.")
         except JournalError as error:
             shown = trouble(error.reason)
         try:
@@ -66,17 +72,14 @@ class Home:
 
     async def _start(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        await self._dialogs.open(body["trigger_id"], Draft(place=None, asks_place=True))
+        await self._dialogs.open(body["trigger_id"], Draft(place=None, asks_place=True), _person(body["user"]["id"]))
 
 
-def view(
-    stories: Sequence[Story],
-    recipes: Mapping[str, Recipe],
-    targets: Mapping[str, Target],
-    services: Mapping[str, Service],
-    *,
-    untold: Mapping[str, str],
-) -> Block:
+def _person(user_id: str) -> Person:
+    return Person(id=user_id, name=user_id)
+
+
+def view(stories: Sequence[Story], what: Menu, *, untold: Mapping[str, str]) -> Block:
     """The Home; *stories* are newest first."""
     running = [one for one in stories if not one.state.ended]
     ended = [one for one in stories if one.state.ended]
@@ -85,7 +88,7 @@ def view(
             *actions([button(START, "Capture …", "home", style="primary")]),
             *_part("Running now", answers.status(running, untold={}) if running else "Nothing runs now."),
             *_part("Lately", answers.status(ended, untold=untold)),
-            *_part("What there is to run", answers.listing(recipes, targets, services)),
+            *_part("What there is to run", answers.listing(what)),
         ]
     )
 

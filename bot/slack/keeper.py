@@ -7,7 +7,7 @@ by its keys, a message is posted once by its mark.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,21 +15,23 @@ from typing import Any
 import structlog
 
 from bot.announcing import guess
+from bot.approving import ending
 from bot.desk import Desk
 from bot.errors import DeliveryFailed, UserError
-from bot.incidents import STALE_S, FirstSets, first_key
+from bot.incidents import STALE_S, FirstSets, first_key, room_key
 from bot.journal import Journal
-from bot.model import Accepted, Capture, Joined, Person, Room, Service, Settled, Source, Trigger, room_id
+from bot.model import Accepted, Joined, Person, Room, Service, Settled, Source, Trigger, Verb, room_id
+from bot.permission import OURSELVES
 from bot.report.writing import stories_of
 from bot.reporters.slack_announcement import Announcement, Choice, announce
 from bot.reporters.slack_index import index
 from bot.slack.board import Board, Posted
+from bot.slack.ending import Endings
 from bot.slack.lookout import Lookout
 from bot.slack.presses import Press
-from bot.story import story
+from bot.story import Story, story
 
 NAME = "rooms"  # what rooms are remembered under
-OURSELVES = Person(id="capturebot", name="capturebot")
 FIRST_LOOK_S = 1.0  # then what is known by its name is announced: nobody waits for the rest
 LOOK_S = 30.0
 LOOKS_AFTER_S = (3.0, 15.0, 60.0, 240.0)  # tools set topics and post links after they opened a channel
@@ -48,6 +50,7 @@ class Keeper:
         *,
         board: Board,
         lookout: Lookout,
+        endings: Endings,
         now: Callable[[], datetime],
         looks_after_s: tuple[float, ...] = LOOKS_AFTER_S,
     ) -> None:
@@ -55,6 +58,7 @@ class Keeper:
         self._journal = journal
         self._board = board
         self._lookout = lookout
+        self._endings = endings
         self._now = now
         self._looks_after_s = looks_after_s
         self._first_sets = FirstSets(desk, now=now)
@@ -111,6 +115,7 @@ class Keeper:
     async def choose(self, press: Press) -> str:
         """Settle which service a room is about, as somebody says; returns what to tell them. Raises UserError."""
         room = await self._pressed(press)
+        await self._desk.permission.require(Verb.NOTE, press.who, Source.SLACK, press.place)
         if press.value not in self._desk.services:
             raise UserError("There is no such service any more.", cure="See `/capture list`.")
         key = f"service of {room.id}"
@@ -126,7 +131,7 @@ class Keeper:
         if (found := (await self._journal.rooms(room=key)).get(key)) is None:
             raise UserError("capturebot does not know that button any more.", cure="Type `/capture help`.")
         room, _ = found
-        if not await self._is_open(room):
+        if room.incident and not await self._endings.is_open(room.incident):
             raise UserError(
                 f"{room.title or 'The incident'} is resolved, and its buttons ended with it.",
                 cure="What is wanted all the same can be typed: `/capture RECIPE TARGET`.",
@@ -189,20 +194,23 @@ class Keeper:
         if service is None or "started" in memory or not await self._is_open(room):
             return
         old = self._now() - room.at > timedelta(seconds=STALE_S)
-        if not service.first or (room.chosen_by is None and (old or room.linked_by)):
+        over = bool(room.incident) and not await self._endings.is_open(room.incident)
+        if not service.first or over or (room.chosen_by is None and (old or room.linked_by)):
             memory["started"] = False
             return
+        memory["first"] = key = await room_key(self._journal, room, service)
         triggers = self._first_sets.triggers(
             service,
             who=room.chosen_by or OURSELVES,
             source=Source.SLACK,
-            key=first_key(room.incident or room.id, service),
+            key=key,
             place=room.place,
             incident=room.incident or None,
         )
         begun = await self._first_sets.start(triggers)
         memory["started"] = True
-        memory["refused"] = [f"{one.trigger.recipe} did not start: {one.refusal}" for one in begun if one.refusal]
+        memory["held"] = {one.trigger.recipe: str(one.refusal) for one in begun if one.refusal}
+        memory["asked"] = {one.trigger.recipe: one.taken.asked.approval_id for one in begun if one.taken.asked}
 
     async def _tell(self, room: Room, memory: dict[str, Any]) -> None:
         """Make the room's messages say how it stands."""
@@ -227,28 +235,44 @@ class Keeper:
             services=list(self._desk.services),
             choices=await self._choices(room, service, started=started) if service else (),
             started=started,
-            refused=memory.get("refused", []),
+            first=await self._first(room, service, memory) if service else (),
+            held=await self._held(memory),
             is_open=await self._is_open(room),
         )
+
+    async def _held(self, memory: Mapping[str, Any]) -> dict[str, str]:
+        """Why recipes of the first set do not run."""
+        held = {recipe: f"{recipe} did not start: {why}" for recipe, why in memory.get("held", {}).items()}
+        for recipe, approval_id in memory.get("asked", {}).items():
+            request = await self._desk.requests.find(approval_id)
+            if request.ruled is None:
+                held[recipe] = f"{recipe} waits for an approval, which is asked for here. {request.asked.because}"
+            elif not request.ruled.ruling.runs:
+                held[recipe] = f"{recipe} did not start: it {ending(request)}"
+        return held
 
     async def _choices(self, room: Room, service: Service, *, started: bool) -> list[Choice]:
         choices = []
         for name in service.offer if started else dict.fromkeys((*service.first, *service.offer)):
             if recipe := self._desk.recipes.get(name):
-                capture, by = await self._taken(room, name)
+                told, by = await self._became(_offer_key(room, name))
                 targets = self._desk.fitting(recipe, service.targets)
-                choices.append(Choice(recipe=recipe, targets=targets, started=capture, by=by))
+                choices.append(Choice(recipe=recipe, targets=targets, started=told.capture if told else None, by=by))
         return choices
 
-    async def _taken(self, room: Room, recipe: str) -> tuple[Capture | None, Person | None]:
-        """What a press of that button became, and who pressed."""
-        event = await self._journal.keyed(_offer_key(room, recipe))
-        match event:
+    async def _first(self, room: Room, service: Service, memory: Mapping[str, Any]) -> list[Story]:
+        """What the first set became, whoever started it."""
+        key = memory.get("first") or first_key(room.incident or room.id, service)
+        became = [await self._became(f"{key} {recipe}") for recipe in service.first]
+        return [told for told, _ in became if told]
+
+    async def _became(self, key: str) -> tuple[Story | None, Person | None]:
+        """What was started or joined with that *key*, and who asked for it."""
+        match await self._journal.keyed(key):
             case Accepted(capture=capture):
-                return capture, capture.who
+                return story(await self._journal.events(capture.id)), capture.who
             case Joined(capture_id=capture_id, who=who):
-                told = story(await self._journal.events(capture_id))
-                return (told.capture if told else None), who
+                return story(await self._journal.events(capture_id)), who
             case _:
                 return None, None
 

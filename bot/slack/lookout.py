@@ -47,6 +47,10 @@ class Incident(Protocol):
         """Whether it is resolved."""
 
     @property
+    def resolved_at(self) -> datetime | None:
+        """Since when it is; None where it is not, or PagerDuty does not say."""
+
+    @property
     def html_url(self) -> str:
         """The address of its page."""
 

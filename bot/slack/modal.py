@@ -6,26 +6,30 @@ to one recipe's question never reaches another.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from bot.catalogue import TARGETS_AT_MOST
-from bot.model import Offered, Parameter, ParameterType, Place, Recipe, Target
+from bot.model import Offered, Parameter, ParameterType, Place, Recipe, Service, Target
 from bot.recipes.parameters import MAX_VALUE_CHARACTERS
 from bot.reporters.slack_buttons import MENU_AT_MOST, Block, plain
 from bot.reporters.slack_message import TEXT_CHARS
+from bot.slack import metadata
 
 CAPTURE, AGREE, CHOOSE = "capture", "capture-agree", "capture-choose"  # what the submitted view was
 RECIPE, TARGETS, PARAMETER, PLACE, CHOICE = "recipe", "targets", "parameter", "place", "choice"  # ids of inputs
+FIRST_SET = "* "  # before a service's name where it is chosen in a recipe's place; no recipe is called so
 PARAMETERS_AT_MOST = 80  # of Slack's 100 blocks
-HINT_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What stands in the dialog. *recipe* is what was chosen in it: a recipe's name, and a variant's after a blank."""
+    """What stands in the dialog.
+
+    *recipe* is what was chosen in it: a recipe's name, and a variant's after a blank; or a service's after FIRST_SET.
+    """
 
     place: Place | None  # where it is told
     asks_place: bool = False  # that has to be chosen
@@ -33,6 +37,11 @@ class Draft:
     recipe: str = ""
     targets: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def service(self) -> str:
+        """The service that was chosen, if one was."""
+        return self.recipe.removeprefix(FIRST_SET) if self.recipe.startswith(FIRST_SET) else ""
 
 
 # --- what can be chosen -------------------------------------------------------------------------------
@@ -47,9 +56,11 @@ def entries(recipes: Iterable[Recipe]) -> Iterator[tuple[str, Recipe]]:
             yield recipe.name, recipe
 
 
-def recipe_options(recipes: Iterable[Recipe], typed: str) -> list[Block]:
-    """Recipes that what was *typed* fits, those that begin with it first."""
-    return _options(((value, f"{value} — {recipe.title}") for value, recipe in entries(recipes)), typed)
+def recipe_options(recipes: Iterable[Recipe], services: Iterable[Service], typed: str) -> list[Block]:
+    """First sets of services and recipes that what was *typed* fits, those that begin with it first."""
+    sets = [(f"{FIRST_SET}{service.name}", _first_set(service)) for service in services if service.first]
+    found = [(value, f"{value} — {recipe.title}") for value, recipe in entries(recipes)]
+    return _options([*sets, *found], typed)
 
 
 def target_options(targets: Iterable[Target], typed: str) -> list[Block]:
@@ -60,8 +71,12 @@ def target_options(targets: Iterable[Target], typed: str) -> list[Block]:
 def _options(labelled: Iterable[tuple[str, str]], typed: str) -> list[Block]:
     typed = typed.strip().lower()
     fitting = [(value, label) for value, label in labelled if typed in label.lower()]
-    fitting.sort(key=lambda one: not one[0].lower().startswith(typed))
+    fitting.sort(key=lambda one: not one[1].lower().startswith(typed))
     return [_option(*one) for one in fitting[:MENU_AT_MOST]]
+
+
+def _first_set(service: Service) -> str:
+    return f"{service.name} — first set: {', '.join(service.first)}"
 
 
 def _named(target: Target) -> str:
@@ -75,8 +90,19 @@ def _option(value: str, label: str) -> Block:
 # --- views ----------------------------------------------------------------------------------------------
 
 
-def form(draft: Draft, recipe: Recipe | None, targets: Mapping[str, Target]) -> Block:
-    """The dialog itself; *recipe* is the chosen one, *targets* are those that it is for."""
+def form(
+    draft: Draft,
+    recipe: Recipe | None,
+    targets: Mapping[str, Target],
+    *,
+    service: Service | None = None,
+    runs: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    left: str = "",
+) -> Block:
+    """The dialog itself; *recipe* or *service* is the chosen one, *targets* are those that the recipe is for.
+
+    *runs* are recipes of the service's first set with the targets of each, *left* says what budgets have.
+    """
     chooser: Block = {
         "type": "external_select",
         "action_id": RECIPE,
@@ -85,7 +111,12 @@ def form(draft: Draft, recipe: Recipe | None, targets: Mapping[str, Target]) -> 
     }
     if recipe:
         chooser["initial_option"] = _option(draft.recipe, f"{draft.recipe} — {recipe.title}")
+    elif service:
+        chooser["initial_option"] = _option(draft.recipe, _first_set(service))
     blocks = [_input(RECIPE, "What to capture", chooser, dispatch_action=True)]
+    if service:
+        listed = "; ".join(f"{name} on {', '.join(names)}" for name, names in runs.items())
+        blocks.append(_small(f"{f'{service.about}. ' if service.about else ''}Runs {listed}."))
     if recipe:
         blocks += _of_recipe(draft, recipe, targets)
     if draft.asks_place:
@@ -97,6 +128,8 @@ def form(draft: Draft, recipe: Recipe | None, targets: Mapping[str, Target]) -> 
         if draft.place:
             where["initial_conversation"] = draft.place.channel
         blocks.append(_input(PLACE, "Where it is told", where))
+    if left:
+        blocks.append(_small(left))
     submit = "Measure its cost" if recipe and recipe.asks_first else "Capture"
     return _view(CAPTURE, "Capture", blocks, _kept(draft), submit=submit)
 
@@ -108,17 +141,14 @@ def said(title: str, text: str) -> Block:
 
 def agreement(offered: Offered, draft: Draft) -> Block:
     """The measured cost, to be agreed to."""
-    asked = offered.trigger
+    asked, submit = offered.trigger, "Ask for approval" if offered.approval else "Capture now"
+    left = f" {offered.left}" if offered.left else ""
+    approval = " Somebody else must approve of it too." if offered.approval else ""
     blocks = [
         _text(f"⚖️ {asked.recipe} on {', '.join(asked.targets)}: {offered.cost}."),
-        {
-            "type": "context",
-            "elements": [
-                plain("Nothing runs before you press. The cost was measured now, and holds for a while.", 200)
-            ],
-        },
+        _small(f"Nothing runs before you press. The cost was measured now, and holds for a while.{approval}{left}"),
     ]
-    return _view(AGREE, "What it costs", blocks, _kept(draft, offered.offer_id), submit="Capture now")
+    return _view(AGREE, "What it costs", blocks, _kept(draft, offered.offer_id), submit=submit)
 
 
 def choice(offered: Offered, draft: Draft) -> Block:
@@ -148,7 +178,7 @@ def _of_recipe(draft: Draft, recipe: Recipe, targets: Mapping[str, Target]) -> l
     fixed = "name" if " " in draft.recipe else ""  # the variant is chosen with the recipe
     shown = [one for one in recipe.parameters if one.name != fixed][:PARAMETERS_AT_MOST]
     return [
-        {"type": "context", "elements": [plain(f"{about} Cost: {recipe.impact.words}{asks}.", TEXT_CHARS)]},
+        _small(f"{about} Cost: {recipe.impact.words}{asks}."),
         _input(f"{TARGETS} {draft.recipe}", "Where", chooser),
         *(_parameter(draft, one) for one in shown),
     ]
@@ -165,23 +195,20 @@ def _parameter(draft: Draft, parameter: Parameter) -> Block:
         element |= {"type": "static_select", "options": [_option(one, one) for one in parameter.choices]}
     else:
         element |= {"type": "plain_text_input", "max_length": MAX_VALUE_CHARACTERS}
-    if element["type"] != "static_select" and value:
+    if element["type"] != "static_select" and value not in ("", "0"):  # as a 0 that was left out says nothing
         element["initial_value"] = value
     elif value in parameter.choices:
         element["initial_option"] = _option(value, value)
     block = _input(parameter_block(draft.recipe, parameter.name), f"{parameter.about} ({parameter.name})", element)
-    return {**block, "optional": True, "hint": plain(_bounds(parameter), HINT_CHARS)}
-
-
-def _bounds(parameter: Parameter) -> str:
-    default = f"{parameter.default} when left out" if parameter.default != "" else "may be left out"
-    if parameter.minimum is not None and parameter.maximum is not None:
-        return f"{parameter.minimum} to {parameter.maximum}; {default}"
-    return default[:1].upper() + default[1:]
+    return {**block, "optional": True}
 
 
 def _input(block_id: str, label: str, element: Block, **more: Any) -> Block:
     return {"type": "input", "block_id": block_id, "label": plain(label, 200), "element": element, **more}
+
+
+def _small(text: str) -> Block:
+    return {"type": "context", "elements": [plain(text, TEXT_CHARS)]}
 
 
 def _text(text: str) -> Block:
@@ -220,13 +247,13 @@ def recipe_of(block_id: str) -> str:
 
 def read(view: Mapping[str, Any]) -> Draft:
     """What stands in a view that Slack reports."""
-    kept = json.loads(view.get("private_metadata") or "{}")
-    place = Place(**kept["place"]) if kept.get("place") else None
+    kept = metadata.read(view)
+    place = kept.place
     recipe = str((_chosen(view, RECIPE, RECIPE).get("selected_option") or {}).get("value") or "")
     picked = _chosen(view, targets_block(recipe), TARGETS).get("selected_options") or []
-    if kept.get("asks_place") and (channel := _chosen(view, PLACE, PLACE).get("selected_conversation")):
+    if kept.asks_place and (channel := _chosen(view, PLACE, PLACE).get("selected_conversation")):
         place = Place(channel=str(channel))
-    name, _, variant = recipe.partition(" ")
+    name, _, variant = (recipe, "", "") if recipe.startswith(FIRST_SET) else recipe.partition(" ")
     parameters = {"name": variant} if variant else {}
     for block_id, inputs in view["state"]["values"].items():
         kind, _, rest = block_id.partition(" ")
@@ -235,8 +262,8 @@ def read(view: Mapping[str, Any]) -> Draft:
             parameters[parameter] = value
     return Draft(
         place=place,
-        asks_place=bool(kept.get("asks_place")),
-        answers_at=kept.get("answers_at", ""),
+        asks_place=kept.asks_place,
+        answers_at=kept.answers_at,
         recipe=recipe if name else "",
         targets=tuple(str(one["value"]) for one in picked),
         parameters=parameters,
@@ -245,7 +272,7 @@ def read(view: Mapping[str, Any]) -> Draft:
 
 def offer_of(view: Mapping[str, Any]) -> str:
     """The id of the offer that a view shows."""
-    return str(json.loads(view.get("private_metadata") or "{}").get("offer", ""))
+    return metadata.read(view).offer
 
 
 def choice_of(view: Mapping[str, Any]) -> str:
@@ -263,8 +290,6 @@ def _value(report: Mapping[str, Any]) -> str:
 
 
 def _kept(draft: Draft, offer: str = "") -> str:
-    place = draft.place
-    where = (
-        {"channel": place.channel, "channel_name": place.channel_name, "thread_ts": place.thread_ts} if place else None
+    return metadata.write(
+        metadata.Kept(place=draft.place, asks_place=draft.asks_place, answers_at=draft.answers_at, offer=offer)
     )
-    return json.dumps({"place": where, "asks_place": draft.asks_place, "answers_at": draft.answers_at, "offer": offer})

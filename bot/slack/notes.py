@@ -6,23 +6,28 @@ import asyncio
 import html
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import aiohttp
 import structlog
+from pydantic import TypeAdapter, ValidationError
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import JournalError, UserError
-from bot.model import Person, Place
+from bot.model import Person, Place, Source, Verb
+from bot.permission import Permission
+from bot.policy import Verdict
 from bot.reporters.slack_buttons import Block, plain
 from bot.reporters.slack_message import escape
-from bot.slack import answers
+from bot.slack import answers, metadata
 from bot.slack.answers import Answer
+from bot.slack.intake import Intake, done
+from bot.slack.modal import said
 from bot.slack.people import People
 from bot.slack.saying import beside
 
@@ -47,17 +52,26 @@ class Taker(Protocol):
         """Take the *new* words of what was noted in its *old* words. Raises JournalError."""
 
     async def note(
-        self, text: str, *, source: str, who: Person, sender: Person, place: Place, said_at: datetime
+        self, text: str, *, source: str, who: Person, sender: Person, place: Place, said_at: datetime, url: str = ""
     ) -> str:
-        """Take words; what becomes of them, as a sentence. Raises UserError and JournalError."""
+        """Take words, which stand at *url*; what becomes of them, as a sentence. Raises UserError and JournalError."""
 
 
 class Notes:
     """Reads what people want noted. *taker* is None where PagerDuty is not set up."""
 
     def __init__(
-        self, client: AsyncWebClient, taker: Taker | None, people: People, *, now: Callable[[], datetime]
+        self,
+        client: AsyncWebClient,
+        taker: Taker | None,
+        people: People,
+        *,
+        intake: Intake,
+        permission: Permission,
+        now: Callable[[], datetime],
     ) -> None:
+        self._permission = permission
+        self._intake = intake
         self._client = client
         self._taker = taker
         self._people = people
@@ -67,26 +81,38 @@ class Notes:
         """Register with Bolt."""
         app.shortcut(SEND)(self._asked)
         app.view(SEND)(self._confirmed)
-        app.event("pin_added")(self._pinned)
-        app.event({"type": "message", "subtype": "message_changed"})(self._edited)
+
+        async def pinned(
+            event: dict[str, Any], context: AsyncBoltContext, next_: Callable[[], Awaitable[None]]
+        ) -> None:
+            await self._intake.first(self._pinned(event, context))
+            await next_()
+
+        async def edited(event: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> None:
+            await self._intake.first(self._edited(event))
+            await next_()
+
+        app.event("pin_added", middleware=[pinned])(done)
+        app.event({"type": "message", "subtype": "message_changed"}, middleware=[edited])(done)
 
     async def command(self, text: str, who: Person, place: Place, key: str) -> str:
         """Take what stands behind `/capture note`; what becomes of it. Raises UserError and JournalError."""
+        await self._permission.require(Verb.NOTE, who, Source.SLACK, place)
         said = await self._there().note(
             await self._readable(text),
             source=f"{place.channel} {key}",
             who=who,
             sender=who,
-            place=place,
+            place=await self._named(place),
             said_at=self._now(),
         )
         return f"📮 {escape(said)}"
 
     # --- the shortcut of a message ----------------------------------------------------------------
 
-    async def _asked(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def _asked(self, ack: AsyncAck, body: dict[str, Any], context: AsyncBoltContext) -> None:
         await ack()
-        message = _kept(body["channel"], body["message"])
+        message = _kept(body["channel"], body["message"], home=_home(context))
         text = body["message"].get("text", "")
         try:
             async with asyncio.timeout(NAMES_S):
@@ -102,10 +128,15 @@ class Notes:
             await beside(self._client, place, _person(body))(Answer(text=answers.refusal(sorry)))
 
     async def _confirmed(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
         view = body["view"]
-        text = view["state"]["values"][WORDS][WORDS].get("value") or ""
-        await self._take(text, _Kept(**json.loads(view["private_metadata"])), _person(body))
+        text = str(view["state"]["values"].get(WORDS, {}).get(WORDS, {}).get("value") or "")
+        try:
+            kept = _kept_json.validate_json(view.get("private_metadata") or "")
+        except ValidationError:
+            await ack(response_action="update", view=said("Not noted", metadata.UNKNOWN))
+            return
+        await self._intake.first(self._take(text, kept, _person(body)))
+        await ack()
 
     # --- pins -------------------------------------------------------------------------------------
 
@@ -117,7 +148,8 @@ class Notes:
         if await self._taker.incident(channel) is None:
             return  # people pin for many reasons
         text = await self._readable(message.get("text", ""))
-        await self._take(text, _kept({"id": channel}, message), await self._people.person(event["user"]))
+        kept = _kept({"id": channel}, message, home=_home(context))
+        await self._take(text, kept, await self._people.person(event["user"]))
 
     # --- edits ------------------------------------------------------------------------------------
 
@@ -127,6 +159,10 @@ class Notes:
         if self._taker is None or "edited" not in message or texts[0] == texts[1]:
             return  # an app's own edits are no words of people
         if await self._taker.incident(event["channel"]) is None:
+            return
+        editor, place = str(message["edited"].get("user") or ""), Place(channel=event["channel"])
+        asker = await self._permission.asker(Person(id=editor, name=editor), Source.SLACK, place)
+        if self._permission.decide(asker, Verb.NOTE).verdict is not Verdict.ALLOWED:
             return
         old, new = [await self._readable(text) for text in texts]
         await self._taker.renew(f"{event['channel']} {message['ts']}", old, new)
@@ -140,8 +176,9 @@ class Notes:
 
     async def _take(self, text: str, message: _Kept, sender: Person) -> None:
         """Take the words of a message, and say to the sender alone what becomes of them."""
-        where = Place(channel=message.channel, channel_name=message.channel_name)
+        where = await self._named(Place(channel=message.channel, channel_name=message.channel_name))
         try:
+            await self._permission.require(Verb.NOTE, sender, Source.SLACK, where)
             who = await self._people.person(message.user) if message.user else Person(id="", name=message.app)
             said = await self._there().note(
                 text,
@@ -150,6 +187,7 @@ class Notes:
                 sender=sender,
                 place=where,
                 said_at=datetime.fromtimestamp(float(message.ts), UTC),
+                url=message.url,
             )
             answer = f"📮 {escape(said)}"
         except UserError as error:
@@ -158,6 +196,12 @@ class Notes:
             answer = f"❌ {error.reason}"
         place = Place(channel=message.channel, thread_ts=message.thread_ts)
         await beside(self._client, place, sender)(Answer(text=answer))
+
+    async def _named(self, place: Place) -> Place:
+        """With the name of the channel, which not every payload has."""
+        if place.channel_name or (members := self._permission.members) is None:
+            return place
+        return replace(place, channel_name=await members.channel_name(place.channel))
 
     async def _readable(self, text: str) -> str:
         """A message's text as people read it: references become names, entities what they stand for."""
@@ -176,9 +220,13 @@ class _Kept:
     thread_ts: str | None = None
     user: str = ""
     app: str = "an app"
+    url: str = ""
 
 
-def _kept(channel: Mapping[str, Any], message: Mapping[str, Any]) -> _Kept:
+_kept_json = TypeAdapter(_Kept)
+
+
+def _kept(channel: Mapping[str, Any], message: Mapping[str, Any], *, home: str) -> _Kept:
     return _Kept(
         channel=str(channel["id"]),
         channel_name=str(channel.get("name") or ""),
@@ -186,7 +234,20 @@ def _kept(channel: Mapping[str, Any], message: Mapping[str, Any]) -> _Kept:
         thread_ts=message.get("thread_ts"),
         user=str(message.get("user") or ""),
         app=str(message.get("username") or "an app"),
+        url=str(message.get("permalink") or (address(home, channel["id"], message) if home else "")),
     )
+
+
+def address(home: str, channel: str, message: Mapping[str, Any]) -> str:
+    """Where a message opens in the workspace at *home*."""
+    ts, thread = str(message["ts"]), str(message.get("thread_ts") or "")
+    where = f"{home.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
+    return f"{where}?thread_ts={thread}&cid={channel}" if thread not in ("", ts) else where
+
+
+def _home(context: AsyncBoltContext) -> str:
+    """The address of the workspace."""
+    return str((context.authorize_result.url if context.authorize_result else None) or "")
 
 
 def _named(match: re.Match[str], names: Mapping[str, str]) -> str:

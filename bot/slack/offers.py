@@ -21,16 +21,19 @@ def _agreement(offered: Offered) -> Answer:
     asked = offered.trigger
     what = f"{asked.recipe} on {', '.join(asked.targets)}"
     said = f"⚖️ {what}: {offered.cost}."
-    held = f"Measured now, and offered for {HOLDS_S / 60:.0f} minutes."
+    held = f"Measured now, and offered for {HOLDS_S / 60:.0f} minutes. {offered.left}".rstrip()
+    go = "Ask for approval" if offered.approval else "Capture now"
+    if offered.approval:
+        held += " Somebody else must approve of it too."
     sure = {
         "title": plain(f"Capture {what}?", 100),
         "text": plain(f"It {offered.cost}." if len(asked.targets) == 1 else f"{offered.cost}.", CONFIRM_CHARS),
-        "confirm": plain("Capture now"),
+        "confirm": plain(go),
         "deny": plain("Cancel"),
         "style": "danger",
     }
     buttons = [
-        button(AGREE, "Capture now", offered.offer_id, style="danger", confirm=sure),
+        button(AGREE, go, offered.offer_id, style="danger", confirm=sure),
         button(DECLINE, "Cancel", offered.offer_id),
     ]
     return _answer(f"{said} {held}", actions(buttons))
@@ -39,7 +42,7 @@ def _agreement(offered: Offered) -> Answer:
 def _choice(offered: Offered) -> Answer:
     asked, choices = offered.trigger, offered.choices
     more = f" The {len(choices)} busiest:" if offered.choices_in_all > len(choices) else ""
-    said = f"{offered.choices_in_all} processes match `{command(asked)}`. Which one?{more}"
+    said = f"{offered.choices_in_all} processes match {command(asked)}. Which one?{more}"
     labelled = [(one.label, f"{offered.offer_id} {n}") for n, one in enumerate(choices)]
     if len(choices) > THREAD_AT_MOST:
         return _answer(said, actions([menu(CHOOSE, "Choose a process", labelled)]))

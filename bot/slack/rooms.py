@@ -16,6 +16,8 @@ from bot.errors import DeliveryFailed, JournalError
 from bot.journal import Journal
 from bot.model import (
     Accepted,
+    ApprovalAsked,
+    ApprovalRuled,
     Event,
     Finished,
     Heard,
@@ -27,6 +29,7 @@ from bot.model import (
     Reported,
     Settled,
     Shown,
+    approval_key,
     room_id,
 )
 from bot.slack.keeper import NAME, Keeper
@@ -116,9 +119,7 @@ class Rooms:
                 return await self._ours(room=room_id(place.channel, place.thread_ts))
             case Settled(room=room):
                 return await self._ours(room=room)
-            case Linked(channel=channel, who=who, at=at):
-                # A channel that somebody links by hand is an incident's too; it is met here, by whichever process is first.
-                await self._journal.accept(Met(place=Place(channel=channel), at=at, by=who))
+            case Linked(channel=channel):
                 return await self._ours(room=channel)
             case Accepted(capture=capture):
                 return await self._of(capture.id, capture.place)
@@ -127,6 +128,10 @@ class Rooms:
             case Finished() | Moved() | Reported():
                 told = story(await self._journal.events(event.capture_id))
                 return await self._of(event.capture_id, told.capture.place if told else None)
+            case ApprovalRuled(approval_id=approval_id):
+                asked = await self._journal.keyed(f"{approval_key(approval_id)}asked")
+                place = asked.trigger.place if isinstance(asked, ApprovalAsked) else None
+                return await self._ours(room=room_id(place.channel, place.thread_ts)) if place else []
             case Heard(call=call):
                 return await self._ours(incident=call.incident)
             case _:

@@ -9,8 +9,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.model import Person, Place
+from bot.slack.answering import Say
 from bot.slack.answers import Answer
-from bot.slack.clerk import Say
 
 log = structlog.get_logger()
 

@@ -35,6 +35,9 @@ class Store(Protocol):
     async def read(self, key: str) -> bytes:
         """Return an object of at most 16 MiB whole (manifests, checks). Raises StoreError."""
 
+    async def link(self, artifact: Artifact, *, seconds: int) -> str:
+        """An address that gives a file to whoever has it, for *seconds*; "" where the store can make none. Raises StoreError."""
+
     async def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error. Raises StoreError."""
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
-from collections.abc import Awaitable
+import io
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
-import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from bot.errors import StoreError
-from bot.secrets import Resolver
+from bot.errors import SecretMissing, StoreError
+from bot.secrets import Renewing
+from bot.secrets.rotating import Rotating
+from bot.secrets.signing import keys_of, session_of
 from bot.settings import S3
 from bot.stores import words
 
@@ -33,38 +37,50 @@ T = TypeVar("T")
 
 
 class Bucket:
-    """Calls of *client* with the bucket filled in. Raises S3Refusal for S3's errors, StoreError for all others."""
+    """Calls of *client* with the bucket filled in. Raises S3Refusal for S3's errors, StoreError for all others.
 
-    def __init__(self, client: Any, settings: S3, *, closing: AsyncExitStack | None = None) -> None:
+    What is refused for its *keys* is sent once more if there are others meanwhile.
+    """
+
+    def __init__(
+        self, client: Any, settings: S3, *, closing: AsyncExitStack | None = None, keys: Rotating | None = None
+    ) -> None:
         self._client = client
         self._settings = settings
+        self._keys = keys
         self._closing = closing or AsyncExitStack()
         self._knows_conditions = True
 
     @classmethod
-    async def open(cls, settings: S3, secrets: Resolver) -> Self:
-        """Make the client with the credentials as they are now, which takes 0.2 s; nothing is sent yet."""
+    async def open(cls, settings: S3, secrets: Renewing) -> Self:
+        """Make the client, which takes 0.2 s; nothing is sent yet. Keys that are missing now are told now."""
         closing = AsyncExitStack()
+        keys = keys_of(secrets, settings.access_key, settings.secret_key)
+        if keys:
+            await keys.now()
         try:
-            session = aioboto3.Session(
-                aws_access_key_id=await secrets.resolve(settings.access_key) if settings.access_key else None,
-                aws_secret_access_key=await secrets.resolve(settings.secret_key) if settings.secret_key else None,
-                region_name=settings.region,
-            )
+            session = session_of(keys, region=settings.region)
             client = await closing.enter_async_context(
                 session.client("s3", endpoint_url=settings.endpoint_url, config=_config(settings))
             )
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"The s3 section of capturebot.yml cannot be used: {error}.") from error
-        return cls(client, settings, closing=closing)
+        return cls(client, settings, closing=closing, keys=keys)
 
     async def call(self, operation: str, *, within_s: float = CALL_S, **arguments: Any) -> dict[str, Any]:
         """Call the client's *operation* and return S3's answer; a ``Body`` adds the time that it may take to *within_s*."""
-        if body := arguments.get("Body"):
+        body: io.BytesIO | None = arguments.get("Body")
+        if body:
             within_s += len(body.getbuffer()) / SLOWEST_BYTES_PER_S
-        answer = getattr(self._client, operation)(Bucket=self._settings.bucket, **arguments)
+
+        async def ask() -> dict[str, Any]:
+            if body:
+                body.seek(0)
+            answer: dict[str, Any] = await getattr(self._client, operation)(Bucket=self._settings.bucket, **arguments)
+            return answer
+
         place = arguments.get("Key", arguments.get("Prefix", ""))
-        return await self._told(answer, operation=operation, place=place, within_s=within_s)
+        return await self._told(ask, operation=operation, place=place, within_s=within_s)
 
     async def create(self, operation: str, **arguments: Any) -> None:
         """Call an *operation* that makes an object, on the condition that there is none of that key.
@@ -81,8 +97,6 @@ class Bucket:
                 self._knows_conditions = False
             else:
                 return
-        if body := arguments.get("Body"):
-            body.seek(0)
         await self.call(operation, **arguments)
 
     async def page(self, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -95,11 +109,11 @@ class Bucket:
                 return {}
             raise
 
-    async def fetch(self, key: str, *, limit_bytes: int) -> bytes:
+    async def fetch(self, key: str, *, limit_bytes: int, **version: str) -> bytes:
         """Return an object whole; raises StoreError when it is longer than *limit_bytes*."""
 
         async def whole() -> bytes:
-            answer = await self._client.get_object(Bucket=self._settings.bucket, Key=key)
+            answer = await self._client.get_object(Bucket=self._settings.bucket, Key=key, **version)
             body = answer["Body"]
             try:
                 if answer["ContentLength"] > limit_bytes:
@@ -111,7 +125,28 @@ class Bucket:
             finally:
                 body.close()
 
-        return await self._told(whole(), operation="get_object", place=key, within_s=CALL_S)
+        return await self._told(whole, operation="get_object", place=key, within_s=CALL_S)
+
+    async def first_version(self, key: str, *, limit_bytes: int) -> bytes:
+        """The object as it was when it was stored first, also where somebody deleted it or put another over it."""
+        try:
+            listed = await self.call("list_object_versions", Prefix=key)
+        except words.S3Refusal:  # a server without versions
+            return await self.fetch(key, limit_bytes=limit_bytes)
+        # The newest comes first; of one second, then, the last is the oldest.
+        versions = [item for item in reversed(listed.get("Versions", [])) if item["Key"] == key]
+        oldest = min(versions, key=lambda item: item["LastModified"], default={"VersionId": "null"})
+        version = {"VersionId": oldest["VersionId"]} if oldest["VersionId"] != "null" else {}
+        return await self.fetch(key, limit_bytes=limit_bytes, **version)
+
+    async def presign(self, key: str, *, seconds: int, **answered: str) -> str:
+        """An address that gives the object to whoever has it for *seconds*, with the headers *answered*; nothing is sent."""
+        parameters = {"Bucket": self._settings.bucket, "Key": key, **answered}
+
+        async def make() -> str:
+            return str(await self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds))
+
+        return await self._told(make, operation="get_object", place=key, within_s=CALL_S)
 
     async def digest(self, key: str, size_bytes: int) -> str:
         """The SHA-256, hex, of an object of that size, which is read in pieces."""
@@ -127,22 +162,48 @@ class Bucket:
             return digest.hexdigest()
 
         within_s = CALL_S + size_bytes / SLOWEST_BYTES_PER_S
-        return await self._told(read(), operation="get_object", place=key, within_s=within_s)
+        return await self._told(read, operation="get_object", place=key, within_s=within_s)
 
     async def close(self) -> None:
         """Close the client's connections."""
         await self._closing.aclose()
 
-    async def _told(self, answer: Awaitable[T], *, operation: str, place: str, within_s: float) -> T:
+    async def _told(self, ask: Callable[[], Awaitable[T]], *, operation: str, place: str, within_s: float) -> T:
+        asked = functools.partial(self._asked, ask, operation=operation, place=place, within_s=within_s)
+        if self._keys is None:
+            return await asked()
+        try:
+            used = await self._keys.now()
+            try:
+                return await asked()
+            except words.S3Refusal as refusal:
+                if not await self._are_replaced(self._keys, used, refusal):
+                    raise
+            return await asked()
+        except SecretMissing as missing:
+            raise words.of_keys(missing, operation=operation, place=place, settings=self._settings) from missing
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]], *, operation: str, place: str, within_s: float) -> T:
         try:
             async with asyncio.timeout(within_s):
-                return await answer
+                return await ask()
         except ClientError as error:
             raise words.of_answer(error, operation=operation, place=place, settings=self._settings) from error
         except NO_ANSWER as error:
             raise words.of_way(
                 error, operation=operation, place=place, within_s=within_s, settings=self._settings
             ) from error
+
+    async def _are_replaced(self, keys: Rotating, used: tuple[str, ...], refusal: words.S3Refusal) -> bool:
+        """Whether there are keys that *refusal* does not speak of. Where it may be about permissions, no store is asked anew."""
+        about_keys = refusal.code in words.KEYS_REFUSED
+        if not about_keys and refusal.status != HTTPStatus.FORBIDDEN:
+            return False
+        try:
+            return await keys.replaced(used, anew=about_keys)
+        except SecretMissing as missing:
+            why = f"{refusal.reason} Whether there are newer keys is not known: {missing.reason}"
+            raise words.S3Refusal(why, status=refusal.status, code=refusal.code) from None
 
 
 def has_checksums(settings: S3) -> bool:
@@ -157,6 +218,7 @@ def has_checksums(settings: S3) -> bool:
 def _config(settings: S3) -> AioConfig:
     checksums = "when_supported" if has_checksums(settings) else "when_required"
     return AioConfig(
+        signature_version="s3v4",  # the older one, which botocore still presigns with in some regions, KMS refuses
         s3={"addressing_style": "path" if settings.path_style else "auto"},
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,

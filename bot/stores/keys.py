@@ -56,6 +56,24 @@ def is_binary(key: str) -> bool:
     return key.split("/")[-4:-3] == [BINARY]
 
 
+def kind_of(key: str) -> str:
+    """Which of `bot.retention.KINDS` the object under *key* is."""
+    name = key.rpartition("/")[2]
+    if is_binary(key):
+        return "binary"
+    if name.startswith("manifest.") and name.endswith(".json"):
+        return "manifest"
+    return "report" if name.startswith("report-") and name.endswith(".md") else "text"
+
+
+def target_of(key: str) -> str:
+    """The target that the object under *key* comes from; "" for a manifest and a report, which are of several."""
+    kind, parts = kind_of(key), key.split("/")
+    if kind == "binary":
+        return parts[-3]
+    return parts[-2] if kind == "text" and len(parts) > 1 else ""
+
+
 def type_of(key: str) -> str:
     """The media type that *key* tells, where nobody knows it better."""
     plain = "application/octet-stream" if is_binary(key) else "text/plain; charset=utf-8"

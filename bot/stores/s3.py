@@ -13,12 +13,13 @@ from uuid import uuid4
 
 from bot.errors import StoreError
 from bot.model import Artifact
-from bot.secrets import Resolver
+from bot.secrets import Renewing
 from bot.settings import S3
 from bot.stores import s3check
 from bot.stores.bucket import Bucket, has_checksums
 from bot.stores.intake import Intake
-from bot.stores.keys import all_taken, checked, is_binary, names
+from bot.stores.keys import all_taken, checked, is_binary, names, target_of
+from bot.stores.lifecycle import tagging
 from bot.stores.uploads import Uploader, part_bytes
 from bot.stores.words import S3Refusal
 
@@ -46,7 +47,7 @@ class S3Store:
         self._uploader = Uploader(bucket)
 
     @classmethod
-    async def open(cls, settings: S3, secrets: Resolver) -> Self:
+    async def open(cls, settings: S3, secrets: Renewing) -> Self:
         """Resolve the credentials and make the client. Raises SecretMissing and StoreError; sends nothing."""
         return cls(await Bucket.open(settings, secrets), settings)
 
@@ -83,6 +84,17 @@ class S3Store:
         """See `bot.stores.Store.read`."""
         return await self._bucket.fetch(checked(key), limit_bytes=READ_BYTES)
 
+    async def link(self, artifact: Artifact, *, seconds: int) -> str:
+        """See `bot.stores.Store.link`: a presigned address, which S3 itself refuses when its time is over."""
+        name = artifact.key.rpartition("/")[2]
+        return await self._bucket.presign(
+            checked(artifact.key),
+            seconds=seconds,
+            ResponseContentDisposition=f'attachment; filename="{_plain(name)}"',
+            ResponseContentType="application/octet-stream",
+            ResponseCacheControl="private, no-store",
+        )
+
     async def remove(self, key: str) -> None:
         """See `bot.stores.Store.remove`."""
         await self._bucket.call("delete_object", Key=checked(key))
@@ -104,7 +116,6 @@ class S3Store:
         headers = self._headers(name, content_type, {MARK: mark} | ({SHA256: rest.sha256} if small else {}))
         try:
             if small:
-                first.seek(0)
                 await self._bucket.create("put_object", Key=name, Body=first, **headers)
             else:
                 await self._uploader.upload(name, first, rest, headers)
@@ -122,17 +133,21 @@ class S3Store:
         shown = "attachment" if binary else "inline"
         headers: dict[str, Any] = {
             "ContentType": content_type,
-            "ContentDisposition": f'{shown}; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])}"',
+            "ContentDisposition": f'{shown}; filename="{_plain(name.rpartition("/")[2])}"',
             "CacheControl": "private, no-store",  # evidence does not belong into the caches of browsers and proxies
             "Metadata": metadata | ({REDACTED: "no"} if binary else {}),
         }
         if has_checksums(self._settings):
             # AWS refuses parts with a checksum whose upload was not opened with its name.
             headers["ChecksumAlgorithm"] = "CRC32"
-        if self._settings.encryption:
+        if key := self._settings.keys.get(target_of(name)):
+            headers |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+        elif self._settings.encryption:
             headers["ServerSideEncryption"] = self._settings.encryption
             if self._settings.kms_key:
                 headers["SSEKMSKeyId"] = self._settings.kms_key
+        if self._settings.retention:
+            headers["Tagging"] = tagging(name, self._settings)
         return headers
 
     async def _confirm(self, name: str, size_bytes: int, mark: str) -> None:
@@ -221,6 +236,11 @@ class S3Store:
             f"{settings.region}.console.aws.amazon.com",
         )
         return f"https://{console}/s3/object/{bucket}?region={settings.region}&prefix={key}"
+
+
+def _plain(name: str) -> str:
+    """A file's name as a header can have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _mark_of(head: dict[str, Any]) -> str | None:

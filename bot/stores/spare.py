@@ -123,6 +123,10 @@ class SpareStore:
         except StoreError:
             return await self._primary.read(key)
 
+    async def link(self, artifact: Artifact, *, seconds: int) -> str:
+        """See `bot.stores.Store.link`; what is only in the spare has none."""
+        return "" if artifact.trouble else await self._primary.link(artifact, seconds=seconds)
+
     async def remove(self, key: str) -> None:
         """See `bot.stores.Store.remove`; what is only in the spare stays there until it is brought home."""
         await self._primary.remove(key)

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore import exceptions as boto
 
-from bot.errors import StoreError
+from bot.errors import SecretMissing, StoreError
 from bot.settings import S3
 
 QUOTED_CHARS = 200  # of another system's message
@@ -21,9 +21,13 @@ OPERATIONS: Mapping[str, tuple[str, str]] = {
     "abort_multipart_upload": ("aborting the upload of", "s3:AbortMultipartUpload"),
     "list_multipart_uploads": ("listing open uploads in", "s3:ListBucketMultipartUploads"),
     "list_objects_v2": ("listing", "s3:ListBucket"),
+    "list_object_versions": ("listing versions in", "s3:ListBucketVersions"),
     "head_object": ("looking up", "s3:GetObject and s3:ListBucket"),
     "get_object": ("reading", "s3:GetObject"),
     "delete_object": ("deleting", "s3:DeleteObject"),
+    "get_public_access_block": ("reading the public access block of", "s3:GetBucketPublicAccessBlock"),
+    "get_bucket_policy_status": ("reading the policy status of", "s3:GetBucketPolicyStatus"),
+    "get_object_lock_configuration": ("reading the object lock of", "s3:GetBucketObjectLockConfiguration"),
     "get_bucket_lifecycle_configuration": ("reading the lifecycle rules of", "s3:GetLifecycleConfiguration"),
 }
 
@@ -47,8 +51,8 @@ CURES: Mapping[str, str] = {
     "ExpiredTokenException": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
     "InvalidToken": "The session token is not valid. Renew the credentials.",
-    "InvalidAccessKeyId": "The access key is not known there. Correct s3.access_key in capturebot.yml.",
-    "SignatureDoesNotMatch": "The secret key does not fit the access key. Correct s3.secret_key in capturebot.yml.",
+    "InvalidAccessKeyId": "The access key is not known there. Put the right one where s3.access_key points; it is read at every use.",
+    "SignatureDoesNotMatch": "The secret key does not fit the access key. Put its own where s3.secret_key points; it is read at every use.",
     "PreconditionFailed": "Somebody else stored this key at the same time; theirs was kept. Run the capture again.",
     "412": "Somebody else stored this key at the same time; theirs was kept. Run the capture again.",
     "ConditionalRequestConflict": "Somebody else writes this key at the same time. Run the capture again.",
@@ -62,6 +66,15 @@ CURES: Mapping[str, str] = {
     "SlowDown": _OVERLOADED,
     "ServiceUnavailable": _OVERLOADED,
     "InternalError": _OVERLOADED,
+}
+# Codes that speak of keys and not of what they may do. A HEAD brings none of them.
+KEYS_REFUSED = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRefreshRequired",
+    "InvalidToken",
 }
 OVERLOADED_STATUSES = {429, 500, 502, 503, 504}
 
@@ -81,6 +94,8 @@ def of_answer(error: boto.ClientError, *, operation: str, place: str, settings: 
     detail, meta = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code, status = str(detail.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
     doing, permission = OPERATIONS[operation]
+    if permission == "s3:PutObject" and settings.retention:
+        permission = "s3:PutObject and s3:PutObjectTagging"
     region = detail.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region")
     cure = CURES.get(code) or CURES.get(str(status))
     if cure is None and status in OVERLOADED_STATUSES:
@@ -89,12 +104,18 @@ def of_answer(error: boto.ClientError, *, operation: str, place: str, settings: 
         cure = f"{_short(detail.get('Message', ''))} Check the s3 section of capturebot.yml.".strip()
     told = cure.format(
         permission=permission,
-        kms=", and kms:GenerateDataKey and kms:Decrypt on the key" if settings.kms_key else "",
+        kms=", and kms:GenerateDataKey and kms:Decrypt on the key" if settings.kms_key or settings.keys else "",
         region=f" ({region})" if region else "",
     )
     label = " ".join(dict.fromkeys(word for word in (str(status or ""), code) if word))
     reason = f"S3 refused {doing} s3://{settings.bucket}/{place} ({label}). {told}"
     return S3Refusal(reason, status=status, code=code)
+
+
+def of_keys(missing: SecretMissing, *, operation: str, place: str, settings: S3) -> StoreError:
+    """Put keys that cannot be had now into words."""
+    doing, _ = OPERATIONS[operation]
+    return StoreError(f"{doing.capitalize()} s3://{settings.bucket}/{place} failed: {missing.reason}")
 
 
 def of_way(error: Exception, *, operation: str, place: str, within_s: float, settings: S3) -> StoreError:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.model import Step, Target
+from bot.model import Sql, Step, Target, TargetKind
 
 STOP_TIMEOUT_S = 15.0  # within this, `Execution.stop` has proved the end or says that it could not
 
@@ -62,6 +62,15 @@ class Execution(Protocol):
         ("process group 8123 gone") or that it could not be. Never raises StepFailed; takes at most
         STOP_TIMEOUT_S seconds.
         """
+
+
+def way_of(target: Target, step: Step, wants: TargetKind) -> str:
+    """The name of the transport that takes *step*, of a recipe for *wants*, to *target*; "" where there is none."""
+    if isinstance(step.action, Sql):
+        return "mysql" if target.mysql else ""
+    if wants is TargetKind.WINDOWS:
+        return "windows" if target.windows else ""
+    return "local" if target.local else "ssh" if target.ssh else ""
 
 
 class Transport(Protocol):

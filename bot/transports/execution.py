@@ -13,12 +13,24 @@ from bot.errors import StepFailed
 from bot.insights import header
 from bot.insights.words import size
 from bot.model import Carry, Outcome, Step
-from bot.transports import STOP_TIMEOUT_S, FileEnd, FileHead, Piece, carrying, framing, scratch, shell
+from bot.transports import (
+    STOP_TIMEOUT_S,
+    FileEnd,
+    FileHead,
+    Piece,
+    becoming,
+    carrying,
+    framing,
+    reaping,
+    scratch,
+    shell,
+)
 from bot.transports.pipe import Host, Pipe, ask
 
 LEAVE_TIMEOUT_S = 1.0  # for a host to close what we closed
 NOTE_TIMEOUT_S = 5.0  # from one stream's end of a report to the other's remark about the file
 FULL_BYTES = 1_000_000  # of free space, below which a disk is called full
+REMARK_CHARS = 1000  # of what came to light on a host
 CLOCK_SLACK_S = 0.5  # between the host's clock and ours when a time limit is recognised
 
 
@@ -43,16 +55,24 @@ class ShellExecution:
         *,
         capture_id: str,
         patience: Patience,
+        contacts: reaping.Contacts,
+        paths: Sequence[str] | None = None,
+        become: bool = False,
         places: Sequence[str] = scratch.PLACES,
     ) -> None:
         self._host = host
+        self._contacts = contacts
+        self._capture_id = capture_id
         self._places = places
         self._start_s = patience.start_s
-        self._plan = shell.plan_of(step)
+        self._plan = shell.plan_of(step, paths)
+        if become and (program := becoming.program_of(step, paths)):
+            self._plan = shell.as_root(self._plan, program)
         self._timeout_s = step.timeout_s
         self._limit_s = step.timeout_s + patience.grace_s  # on the host
         self._token = secrets.token_hex(8)
-        self._mark = f"{shell.MARK}={capture_id}-{secrets.token_hex(4)}"
+        self._id = f"{capture_id}-{secrets.token_hex(4)}"
+        self._mark = f"{reaping.MARK}={self._id}"
         self._pipe = Pipe(self._token)
         self._cut: Callable[[], None] = lambda: None
         self._group: shell.Group | None = None
@@ -77,18 +97,31 @@ class ShellExecution:
     @property
     def remark(self) -> str:
         """What earlier captures had left behind there, and what could not be tidied up."""
+        reaped = " ".join(reaping.read_reaped(self._pipe.notes, self._host.name))
         swept = [note for note in self._pipe.notes if note[0] == "swept"]
         found = scratch.read_tidied(swept, word="swept").found(self._host.name)
         own = scratch.read_tidied(note for note in self._pipe.notes if note[0] != "swept")
         tool = self._load.trouble or (carrying.read_troubles(self._pipe.notes, self._carry.tool) if self._carry else "")
-        return " ".join(part for part in (found, "" if self._proof else own.trouble, tool) if part)
+        unprivileged = becoming.read_refusal(self._pipe.notes, self._host.name)
+        parts = (reaped, found, "" if self._proof else own.trouble, tool, unprivileged)
+        return shell.plain(" ".join(part for part in parts if part), chars=REMARK_CHARS)
 
     async def begin(self) -> None:
         """Start the step and wait for its first remark. Raises StepFailed; nothing is left running then."""
         if self._carry:
             await self._pack(self._carry)
+        lost = self._contacts.meet(self._host.name, self._capture_id)
+        try:
+            await self._open(lost)
+        except BaseException:
+            if lost is not None:
+                self._contacts.missed(self._host.name, self._capture_id)
+            raise
+        self._contacts.settle(self._host.name, lost or ())
+
+    async def _open(self, lost: Sequence[str] | None) -> None:
         program = shell.step_program(
-            self._plan, token=self._token, mark=self._mark, limit_s=self._limit_s, places=self._places
+            self._plan, token=self._token, mark=self._mark, limit_s=self._limit_s, places=self._places, lost=lost
         )
         self._cut = await self._host.open(program, self._pipe)
         self._began = _clock()
@@ -185,7 +218,8 @@ class ShellExecution:
     async def stop(self) -> str:
         """End the step's process group, and whatever carries its mark, and prove it."""
         async with self._stopping:
-            ended = self._pipe.status is not None
+            # One that its limit on the host has ended is looked for all the same: that is what people ask about.
+            ended = self._pipe.status is not None and not self._overran
             if not self._proof and not (ended and self._pipe.closed.is_set()):
                 self._proof = await self._end(ended=ended)
             if not self._read:
@@ -208,9 +242,11 @@ class ShellExecution:
             if end is not None:
                 if ended and not end.signal and not end.blind:
                     return ""
-                return ", ".join(part for part in (end.sentence(who), await self._tidied(answer)) if part)
+                parts = (end.sentence(who), await self._tidied(answer))
+                return shell.plain(", ".join(part for part in parts if part), chars=REMARK_CHARS)
             trouble = f"{self._host.name} gave no answer."
         self._cut()
+        self._contacts.lose(self._host.name, self._id)
         left_s = self._limit_s + shell.KILL_AFTER_S - (_clock() - self._began)
         at = datetime.now(UTC) + timedelta(seconds=max(left_s, 0))
         return (
@@ -259,12 +295,17 @@ class ShellExecution:
             raise StepFailed(
                 f"The connection to {host} was lost while {name} ran; what had come is kept.", outcome=Outcome.LOST
             )
-        took_s = (pipe.ended_at or _clock()) - self._began
-        if pipe.status in shell.LIMIT_STATUSES and took_s >= self._limit_s - CLOCK_SLACK_S:
+        if self._overran:
             reason = f"{name} was ended on {host} by its time limit of {self._timeout_s:g} s; what had come is kept."
             raise StepFailed(reason, outcome=Outcome.TIMED_OUT)
         if pipe.status != 0:
             raise StepFailed(" ".join(self._bad_ending()))
+
+    @property
+    def _overran(self) -> bool:
+        """The limit on the host has ended it."""
+        took_s = (self._pipe.ended_at or _clock()) - self._began
+        return self._pipe.status in shell.LIMIT_STATUSES and took_s >= self._limit_s - CLOCK_SLACK_S
 
     def _bad_ending(self) -> Iterator[str]:
         pipe, host, note, file = self._pipe, self._host.name, self._note, self._plan.leaves

@@ -12,6 +12,7 @@ from bot.model import Step, Target
 from bot.transports import Execution, scratch, shell
 from bot.transports.execution import PATIENCE, Patience, ShellExecution
 from bot.transports.pipe import Pipe, ask
+from bot.transports.reaping import Contacts
 
 # The bot's own environment holds its tokens, so no step inherits it.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -26,11 +27,19 @@ class LocalTransport:
     ) -> None:
         self._patience = patience
         self._places = places  # of scratch folders
+        self._contacts = Contacts()
 
     async def start(self, target: Target, step: Step, *, capture_id: str) -> Execution:
         """Start *step* here."""
         execution = ShellExecution(
-            _ThisHost(target.name), step, capture_id=capture_id, patience=self._patience, places=self._places
+            _ThisHost(target.name),
+            step,
+            capture_id=capture_id,
+            patience=self._patience,
+            contacts=self._contacts,
+            paths=target.paths,
+            become=target.become,
+            places=self._places,
         )
         await execution.begin()
         return execution
@@ -39,7 +48,9 @@ class LocalTransport:
         """Say who the bot is here and what this machine lacks."""
         token = secrets.token_hex(8)
         try:
-            answer = await ask(_ThisHost(target.name), shell.examine_program(token), token=token)
+            lost = self._contacts.meet(target.name, token) or ()
+            program = shell.examine_program(token, places=self._places, lost=lost)
+            answer = await ask(_ThisHost(target.name), program, token=token)
         except StepFailed as failure:
             return [f"fault: {failure.reason}"]
         return shell.read_examination(target.name, answer)

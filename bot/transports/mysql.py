@@ -6,15 +6,18 @@ Every start is a session of its own: opening one takes milliseconds, and a step 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from bot.errors import SecretMissing, StepFailed
-from bot.model import Outcome, Sql, Statement, Step, Target
-from bot.secrets import Resolver
+from bot.model import Outcome, Recipe, Sql, Statement, Step, Target, TargetKind
+from bot.secrets import Renewing
+from bot.sql import refusal
 from bot.transports.mysql_connection import PLACEHOLDER, Connection, Jump, Login, connect
 from bot.transports.mysql_doctor import examine
-from bot.transports.mysql_errors import SqlError, performance_schema_cure
+from bot.transports.mysql_errors import AccountRefused, SqlError, performance_schema_cure
 from bot.transports.mysql_execution import MySqlExecution, Question
-from bot.transports.mysql_statements import refusal
+from bot.transports.mysql_grants import least
 
 CONNECT_TIMEOUT_S = 10.0
 GRACE_S = 2.0  # by which the limit on the server exceeds the step's own
@@ -27,7 +30,7 @@ PERFORMANCE_SCHEMA_OFF, OTHER_SERVER = "performance_schema_off", "other_server"
 class MySqlTransport:
     """Runs `Sql` steps. Keeps no connections between steps."""
 
-    def __init__(self, secrets: Resolver, jump: Jump, *, connect_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(self, secrets: Renewing, jump: Jump, *, connect_s: float = CONNECT_TIMEOUT_S) -> None:
         self._secrets = secrets
         self._jump = jump
         self._connect_s = connect_s
@@ -40,16 +43,14 @@ class MySqlTransport:
         for statement in action.statements:
             if why := _refusal(statement, action):
                 raise StepFailed(f"the statement {statement.name} of {step.id} was not sent: {why}")
-        login = await self._login(target, statement_s=step.timeout_s + GRACE_S, rows=action.row_limit)
-        connection = await connect(login)
+        login, connection = await self._connect(target, statement_s=step.timeout_s + GRACE_S, rows=action.row_limit)
         questions = _questions(action, connection, target.name)
         return MySqlExecution(login, connection, questions, tag=f"{capture_id} {step.id}")
 
     async def check(self, target: Target) -> list[str]:
         """Log in and say what a capture could not see, and what the account can do that it should not."""
         try:
-            login = await self._login(target, statement_s=CHECK_STATEMENT_S, rows=CHECK_ROWS)
-            connection = await connect(login)
+            login, connection = await self._connect(target, statement_s=CHECK_STATEMENT_S, rows=CHECK_ROWS)
         except StepFailed as failed:
             return [f"fault: {failed.reason}"]
         try:
@@ -62,20 +63,56 @@ class MySqlTransport:
         finally:
             connection.close()
 
+    async def grants(self, target: Target, recipes: Iterable[Recipe]) -> list[str]:
+        """One line with the GRANTs that the account needs for *recipes* on this server, and no more; none where it does not answer."""
+        fitting = [
+            recipe
+            for recipe in recipes
+            if recipe.wants is TargetKind.MYSQL and (not recipe.targets or target.name in recipe.targets)
+        ]
+        try:
+            login = await self._login(target, statement_s=CHECK_STATEMENT_S, rows=CHECK_ROWS)
+            # Without its database, which an account may not enter that has no grant there yet.
+            connection = await connect(replace(login, mysql=replace(login.mysql, database=None)))
+        except StepFailed:
+            return []  # `check` says why
+        connection.close()
+        server = connection.server
+        needed = least(server, _texts(fitting, server.flavour), database=login.mysql.database)
+        return [f"ok: {target.name}: all that its recipes need on {server}: {'; '.join(needed)};"]
+
     async def close(self) -> None:
         """Nothing is kept between steps."""
+
+    async def _connect(self, target: Target, *, statement_s: float, rows: int) -> tuple[Login, Connection]:
+        """Log in; where the account is refused, once more if the store of secrets has another one meanwhile."""
+        login = await self._login(target, statement_s=statement_s, rows=rows)
+        try:
+            return login, await connect(login)
+        except AccountRefused as refused:
+            for reference in filter(None, (target.mysql.account, target.mysql.password) if target.mysql else ()):
+                self._secrets.forget(reference)
+            try:
+                newer = await self._login(target, statement_s=statement_s, rows=rows)
+            except StepFailed as failed:
+                why = f"{refused.reason}; whether there is a newer secret is not known: {failed.reason}"
+                raise AccountRefused(why) from None
+            if newer == login:
+                raise
+        return newer, await connect(newer)
 
     async def _login(self, target: Target, *, statement_s: float, rows: int) -> Login:
         mysql = target.mysql
         if mysql is None:
             raise StepFailed(f"{target.name} has no mysql settings", outcome=Outcome.SKIPPED)
         try:
+            account = await self._secrets.resolve(mysql.account) if mysql.account else mysql.user
             password = await self._secrets.resolve(mysql.password) if mysql.password else ""
         except SecretMissing as missing:
             raise StepFailed(f"{target.name}: {missing.reason}") from missing
         return Login(
             target=target.name,
-            mysql=mysql,
+            mysql=replace(mysql, user=account),
             password=password,
             statement_s=statement_s,
             rows=rows,
@@ -92,6 +129,15 @@ def _refusal(statement: Statement, action: Sql) -> str:
         if unknown := sorted(set(PLACEHOLDER.findall(text)) - set(action.arguments)):
             return f"nothing is given for %({unknown[0]})s"
     return ""
+
+
+def _texts(recipes: Iterable[Recipe], flavour: str) -> Iterator[str]:
+    """What a server of *flavour* is asked by *recipes*."""
+    for recipe in recipes:
+        for action in (step.action for step in recipe.steps):
+            for statement in action.statements if isinstance(action, Sql) else ():
+                if text := (statement.mariadb if flavour == "mariadb" else statement.mysql) or statement.both:
+                    yield text
 
 
 def _questions(action: Sql, connection: Connection, target: str) -> tuple[Question, ...]:

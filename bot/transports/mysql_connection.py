@@ -19,6 +19,7 @@ from bot.transports.mysql_errors import Server, SqlError, hangs, login_failed
 from bot.transports.mysql_table import Column
 from bot.transports.mysql_wire import Wire, told
 
+SQL_MODE = "IGNORE_SPACE"  # and nothing else: how `bot.sql` cuts a statement, and `escape` quotes, fits no other mode
 LOCK_WAIT_S = 2  # a capture never queues for long behind the locks that it was sent to look at
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 FOUND = re.compile(r"%\(([a-z][\w-]*)\.(\w+)\)s")  # a column of the first row that an earlier statement found
@@ -136,7 +137,7 @@ async def connect(login: Login) -> Connection:
 
 
 def session_limits(flavour: str, statement_s: float, rows: int) -> str:
-    """The statement that sets the limits on the server itself.
+    """The statement that sets the limits on the server itself, and what its signs mean.
 
     MariaDB counts seconds and limits every statement, MySQL milliseconds and reading ones only;
     neither knows the other's name. A SELECT that has a LIMIT of its own is not held by sql_select_limit.
@@ -147,7 +148,7 @@ def session_limits(flavour: str, statement_s: float, rows: int) -> str:
         else f"max_execution_time = {round(statement_s * 1000)}"
     )
     return (
-        f"SET SESSION {limit}, lock_wait_timeout = {LOCK_WAIT_S}, innodb_lock_wait_timeout = {LOCK_WAIT_S}, "
+        f"SET SESSION sql_mode = '{SQL_MODE}', {limit}, lock_wait_timeout = {LOCK_WAIT_S}, innodb_lock_wait_timeout = {LOCK_WAIT_S}, "
         f"sql_select_limit = {rows + 1}"
     )
 

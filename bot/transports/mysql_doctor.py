@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from bot.model import Tls
 from bot.transports.mysql_connection import Connection, Login
 from bot.transports.mysql_errors import Server, SqlError, performance_schema_cure
-
-# Privileges with which an account can do more than see. USAGE, PROCESS, SELECT, SHOW … and the like are none.
-_WRITING = frozenset(
-    (
-        "ALL",
-        "ALTER",
-        "CREATE",
-        "DELETE",
-        "DROP",
-        "EVENT",
-        "FILE",
-        "GRANT",
-        "INDEX",
-        "INSERT",
-        "RELOAD",
-        "SHUTDOWN",
-        "SUPER",
-        "TRIGGER",
-        "UPDATE",
-    )
-)
+from bot.transports.mysql_grants import passwords_in, too_much
 
 
 def sights(server: Server) -> list[tuple[str, str, str]]:
@@ -48,16 +26,6 @@ def sights(server: Server) -> list[tuple[str, str, str]]:
         ),
         ("replication", f"SHOW {'REPLICA' if new_words else 'SLAVE'} STATUS", f"{replication} ON *.*"),
     ]
-
-
-def writing(grants: list[str]) -> list[str]:
-    """The privileges in *grants* (lines of SHOW GRANTS) that let the account change something, each with where."""
-    found = []
-    for grant in grants:
-        if match := re.match(r"GRANT (.+?) ON (\S+) TO ", grant):
-            names = [re.sub(r"\(.*", "", name).strip() for name in re.split(r",\s*(?![^(]*\))", match[1])]
-            found += [f"{name} ON {match[2]}" for name in names if name.split(" ")[0] in _WRITING]
-    return found
 
 
 async def examine(login: Login, connection: Connection) -> list[str]:
@@ -82,13 +50,18 @@ async def examine(login: Login, connection: Connection) -> list[str]:
         else:
             lines.append(f"ok: {target}: may see {what}")
     grants = [line for (line,) in await connection.rows("SHOW GRANTS")]
-    if can_write := writing(grants):
+    if can_write := too_much(grants):
         lines.append(
             f"fault: {target}: {server.account} can change things ({', '.join(can_write)}) — a capture needs none of that: "
             "REVOKE it, or give the capture an account of its own"
         )
     else:
         lines.append(f"ok: {target}: {server.account} can only read")
+    if grant := passwords_in(grants):
+        lines.append(
+            f"warn: {target}: {server.account} can read the password hashes of every account ({grant}) — "
+            "grant SELECT on the tables that recipes and queries read instead"
+        )
     return lines
 
 

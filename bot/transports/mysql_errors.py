@@ -15,8 +15,26 @@ from bot.model import MySql, Outcome
 # 2006 and 2013: the connection went; 4031: closed for inactivity.
 LOST = frozenset({1053, 1927, 2006, 2013, 3169, 4031})
 TIMED_OUT = frozenset({1969, 3024})  # MariaDB's max_statement_time, MySQL's MAX_EXECUTION_TIME
+REFUSED = frozenset({1045, 1698})  # the account or its password
 NO_TLS = 2026  # the client library's own code for trouble with TLS
 _UNFIT = frozenset({1054, 1064, 1109, 1146, 1193, 1305})  # the server knows no such column, table, variable, syntax
+
+# Privileges that only show something.
+SEEING = frozenset(
+    {
+        "BINLOG MONITOR",
+        "PROCESS",
+        "REPLICA MONITOR",
+        "REPLICATION CLIENT",
+        "SELECT",
+        "SHOW CREATE ROUTINE",
+        "SHOW DATABASES",
+        "SHOW VIEW",
+        "SHOW_ROUTINE",
+        "SLAVE MONITOR",
+        "USAGE",
+    }
+)
 
 _CERTIFICATE_NAME = 62  # X509_V_ERR_HOSTNAME_MISMATCH
 _CERTIFICATE_ADDRESS = 64  # X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -40,6 +58,10 @@ class SqlError(Exception):
     def timed_out(self) -> bool:
         """The limit on the server itself ended the statement."""
         return self.code in TIMED_OUT
+
+
+class AccountRefused(StepFailed):
+    """The server knows no such account or password, as after a rotation; a secret that is read anew may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +88,8 @@ def login_failed(target: str, mysql: MySql, error: SqlError | ssl.SSLError | OSE
     if isinstance(error, ssl.SSLError):
         return StepFailed(f"{where}: {_certificate_trouble(mysql, error)}")
     if isinstance(error, SqlError):
-        return StepFailed(_login_words(where, mysql, error))
+        kind = AccountRefused if error.code in REFUSED else StepFailed
+        return kind(_login_words(where, mysql, error))
     why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
     return StepFailed(
         f"{where} cannot be reached: {why} — is the server running, and are host, port and firewall right?"
@@ -86,8 +109,9 @@ def cure_of(error: SqlError, server: Server, text: str) -> str:
     """What to do about a statement's error, as a clause; "" where nobody could say."""
     if error.code == 1227 and (found := re.search(r"the (.+?) privilege", error.message)):
         privileges = [name.strip() for name in found[1].split(",")]
-        least = next((name for name in privileges if name != "SUPER"), privileges[0])
-        return f"GRANT {least} ON *.* TO {server.account}"
+        if least := next((name for name in privileges if name in SEEING), None):
+            return f"GRANT {least} ON *.* TO {server.account}"
+        return f"nothing: who has {privileges[0]} can change things too, and a capture does without it"
     if error.code == 1142 and (
         found := re.search(r"(\w+) command denied .* for table .*?[`'](\w+)[`']$", error.message)
     ):
@@ -133,7 +157,7 @@ def _certificate_trouble(mysql: MySql, error: ssl.SSLError) -> str:
 
 def _login_words(where: str, mysql: MySql, error: SqlError) -> str:
     match error.code:
-        case 1045 | 1698:
+        case code if code in REFUSED:
             return f"{where} refused the account {mysql.user} ({error.message}) — check the target's user and password, and that the account may come from this address"
         case 1044 | 1049:
             return f"{where}: {error.message} — check the target's database, or leave it out"

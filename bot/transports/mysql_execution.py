@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from bot.errors import StepFailed
 from bot.insights import header
 from bot.model import Outcome
+from bot.sql import refusal
 from bot.transports import STOP_TIMEOUT_S
 from bot.transports.mysql_connection import FOUND, Connection, Login, connect
 from bot.transports.mysql_errors import SqlError, cure_of
@@ -118,6 +119,8 @@ class MySqlExecution:
             told = f"not asked: there was no {missing} to look at"
             yield header(question.name, at, skipped=NOTHING_FOUND) + comment(told)
             return
+        if why := refusal(text):  # with every value in place, as the server gets it
+            raise StepFailed(f"{question.name} was not sent to {self._login.target}: {why}")
         if self._connection.closed and not self._stop_asked:
             self._connection = await connect(self._login)
         if self._stop_asked:

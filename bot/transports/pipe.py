@@ -9,14 +9,14 @@ from contextlib import aclosing
 from typing import Protocol
 
 from bot.errors import StepFailed
-from bot.transports import carrying, scratch, shell
+from bot.transports import becoming, carrying, reaping, scratch, shell
 
 STDERR_BYTES = 64 * 1024  # kept of a program's stderr, its end
 BUFFER_BYTES = 1024 * 1024  # read ahead of a slow store, besides the carrier's own window
 CHUNK_BYTES = 256 * 1024  # what is done with each piece on its way costs more than to put pieces together
 ANSWER_BYTES = 64 * 1024  # of a short question to a host
 NOTES_KEPT = 100
-NOTES = scratch.REMARKS | {carrying.REMARK}  # remarks that may come at any time
+NOTES = scratch.REMARKS | reaping.REMARKS | {carrying.REMARK, becoming.REMARK}  # remarks that may come at any time
 
 
 class Source(Protocol):
@@ -32,7 +32,7 @@ class Source(Protocol):
 class Pipe:
     """One program's output on its way: filled by callbacks, read once by `chunks`, bounded on both sides."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, *, notes: frozenset[str] = NOTES) -> None:
         self.source: Source | None = None
         self.status: int | None = None  # None at the end: the connection went
         self.signal = ""  # that ended the outermost shell
@@ -42,6 +42,7 @@ class Pipe:
         self.notes: list[list[str]] = []  # other remarks
         self.closed = asyncio.Event()
         self._token = f"{token} ".encode()
+        self._notable = notes
         self._chunks: deque[bytes] = deque()
         self._buffered_bytes = 0
         self.is_paused = False  # the source holds back, until somebody reads
@@ -73,7 +74,7 @@ class Pipe:
     def _hear(self, words: list[str]) -> None:
         if words[:1] == ["file"] and not self.file_note.done():
             self.file_note.set_result(words[1:])
-        elif words and words[0] in NOTES:
+        elif words and words[0] in self._notable:
             if len(self.notes) < NOTES_KEPT:
                 self.notes.append(words)
         elif not self.remark.done():

@@ -35,10 +35,10 @@ space=$(readlink /proc/self/ns/pid)
 space=${space##*[}
 space=${space%%]}
 look() {
-  state= begun=
+  state= begun= leader=
   read -r line <"/proc/$1/stat" || return
   set -- ${line##*) }
-  state=$1
+  state=$1 leader=$3
   shift 19
   begun=$1
 } 2>/dev/null
@@ -178,7 +178,7 @@ class Tidied:
         parts = []
         if self.again or self.runs:
             parts.append(f"target running again (pid {', '.join((self.again + self.runs)[:NAMED])})")
-        parts.append(f"{_counted(self.files)} removed" if self.files else "no temporary file left")
+        parts.append(f"{counted(self.files)} removed" if self.files else "no temporary file left")
         return ", ".join((parts[:-1] if self.stays and not self.files else parts) + self._faults())
 
     @property
@@ -189,7 +189,9 @@ class Tidied:
 
     def found(self, host: str) -> str:
         """The same about what an earlier capture had left behind."""
-        said = f"An earlier capture had left {_counted(self.files)} on {host} ({size(self.kilobytes * 1024)}); now removed."
+        said = (
+            f"An earlier capture had left {counted(self.files)} on {host} ({size(self.kilobytes * 1024)}); now removed."
+        )
         return " ".join(part for part in (said if self.removed else "", self.trouble) if part)
 
     def _faults(self) -> list[str]:
@@ -218,5 +220,6 @@ def read_tidied(remarks: Iterable[Sequence[str]], *, word: str = "removed") -> T
     return Tidied(files, kilobytes, removed, tuple(stays), again, runs, stopped)
 
 
-def _counted(files: int) -> str:
+def counted(files: int) -> str:
+    """So many temporary files."""
     return "1 temporary file" if files == 1 else f"{files} temporary files"

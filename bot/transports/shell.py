@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 
 from bot.errors import StepFailed
 from bot.model import File, Log, Run, Script, Sql, Step
-from bot.transports import framing, scratch
+from bot.transports import becoming, framing, reaping, scratch
+from bot.transports.reading import FILE, UNIT, UNIT_LAST, VARIABLE, expression
 
 COMMAND = "exec /bin/sh -s"  # all that a login shell gets to read
-MARK = "CAPTUREBOT_STEP"  # the environment variable that everything a step starts inherits
 KILL_AFTER_S = 5.0  # from INT to KILL when the host's own limit strikes
 LIMIT_STATUSES = (124, 137)  # timeout's: ended by INT, ended by KILL
 SCRIPT_BYTES = 256 * 1024
@@ -132,7 +132,8 @@ exit
 
 _EXAMINE = r"""{
 say=%(token)s
-echo "$say user $(id -un) $(id -u)"
+exec 7>&1
+%(sweep)secho "$say user $(id -un) $(id -u)"
 for program in bash nice env grep dd stat; do
   command -v "$program" >/dev/null 2>&1 || echo "$say missing $program"
 done
@@ -140,25 +141,6 @@ case $(timeout --version 2>&1) in *coreutils*) ;; *) echo "$say missing timeout"
 exit
 }
 """
-
-# dd reads up to the size at the start, so that a log that grows has an end; a last part begins at a line.
-_LOG_FILE = r"""file=$1 last=$2 start=0
-refuse() { echo "$*" >&2; exit 1; }
-[ -e "$file" ] || refuse "$file does not exist, or $(id -un) may not look there"
-[ -f "$file" ] || refuse "$file is not a regular file"
-[ -r "$file" ] || refuse "$file may not be read by $(id -un)"
-size=$(stat -Lc %s -- "$file") || exit
-if [ "$last" -ge 0 ] && [ "$size" -gt "$last" ]; then
-  start=$((size - last))
-  set -- $(dd if="$file" bs=64K count=1 iflag=skip_bytes skip=$((start - 1)) status=none | head -n 1 | wc -lc)
-  [ "$1" = 1 ] && start=$((start - 1 + $2))
-fi
-exec dd if="$file" bs=256K iflag=skip_bytes,count_bytes skip="$start" count=$((size - start)) status=none"""
-
-_LOG_UNIT = 'exec journalctl --unit="$1" --no-pager --output=short-iso'
-# The shortest line of the journal has some 32 bytes, so this many lines hold the last bytes.
-_LOG_UNIT_LAST = r"""journalctl --unit="$1" --no-pager --output=short-iso --lines=$(($2 / 32 + 1)) | tail -c "$2" |
-  sed '1{/^[0-9]\{4\}-[0-9][0-9]-[0-9][0-9]T/!{/^-- /!d;};}'"""
 
 
 # --- what to run ------------------------------------------------------------------------------
@@ -185,25 +167,29 @@ class Plan:
     is_log: bool = False  # its complaints are whole sentences
     leaves: File | None = None
     scratch: bool = False  # it gets a folder of its own
+    root: str = ""  # the program that runs it as root, where sudo lets us
     unpack: str = ""  # sh's text that puts a program which was brought along into that folder
 
 
-def plan_of(step: Step) -> Plan:
-    """Say what *step* runs on a host. Raises StepFailed for what cannot run on one."""
+def plan_of(step: Step, paths: Sequence[str] | None = None) -> Plan:
+    """Say what *step* runs on a host, where *paths* are the logs that may be read. Raises StepFailed for what cannot run."""
+    allowed = "" if paths is None else expression(paths)
     match step.action:
         case Run(argv=argv):
             return Plan(argv=argv, said=shlex.join(argv), name=argv[0], needs=(argv[0], *step.needs))
         case Script(name=name, text=text, env=variables):
-            return _script_plan(name, text, variables, step.needs)
+            return _script_plan(name, text, variables, step.needs, allowed)
         case File(script=Script(name=name, text=text, env=variables)) as file:
-            plan = _script_plan(name, text, variables, (*framing.NEEDS, *step.needs))
+            plan = _script_plan(name, text, variables, (*framing.NEEDS, *step.needs), allowed)
             return replace(plan, leaves=file, scratch=True)
         case Log(path=str(path), last_bytes=last):
-            argv = ("sh", "-c", _LOG_FILE, "log", path, str(-1 if last is None else last))
+            argv = ("sh", "-c", FILE, "log", path, str(-1 if last is None else last), allowed)
             said = f"cat {shlex.quote(path)}" if last is None else f"tail -c {last} {shlex.quote(path)}"
-            return Plan(argv=argv, said=said, name=path, needs=("dd", "stat", *step.needs), is_log=True)
+            return Plan(
+                argv=argv, said=said, name=path, needs=("dd", "stat", "readlink", "grep", *step.needs), is_log=True
+            )
         case Log(unit=str(unit), last_bytes=last):
-            argv = ("sh", "-c", _LOG_UNIT if last is None else _LOG_UNIT_LAST, "log", unit, str(last))
+            argv = ("sh", "-c", UNIT if last is None else UNIT_LAST, "log", unit, str(last))
             said = f"journalctl --unit={shlex.quote(unit)}" + (f" | tail -c {last}" if last is not None else "")
             return Plan(argv=argv, said=said, name=unit, needs=("journalctl", *step.needs), is_log=True)
         case Log():
@@ -212,7 +198,13 @@ def plan_of(step: Step) -> Plan:
             raise StepFailed(f"step {step.id} holds SQL, which no host runs; it needs a target with `mysql:`.")
 
 
-def _script_plan(name: str, text: str, variables: Mapping[str, str], needs: tuple[str, ...]) -> Plan:
+def as_root(plan: Plan, program: str) -> Plan:
+    """*plan* by an operator's *program*, where sudo lets us. Raises StepFailed."""
+    argv = becoming.relay(program, [one for one in plan.env if not one.startswith(f"{VARIABLE}=")])
+    return replace(plan, argv=argv, said=f"{plan.said}  # as root where sudo allows {program}", root=program)
+
+
+def _script_plan(name: str, text: str, variables: Mapping[str, str], needs: tuple[str, ...], allowed: str) -> Plan:
     if len(text.encode("utf-8", "replace")) > SCRIPT_BYTES:
         raise StepFailed(f"{name} is longer than {SCRIPT_BYTES // 1024} KiB; shorten it or split the step.")
     return Plan(
@@ -220,14 +212,28 @@ def _script_plan(name: str, text: str, variables: Mapping[str, str], needs: tupl
         said=" ".join([*(f"{key}={shlex.quote(value)}" for key, value in variables.items()), "bash", name]),
         name=name,
         needs=("bash", *needs),
-        env=tuple(f"{key}={value}" for key, value in variables.items()),
+        env=(
+            *(f"{key}={value}" for key, value in variables.items()),
+            *((f"{VARIABLE}={allowed}",) if allowed and VARIABLE in text else ()),
+        ),
         script=text,
         scratch=scratch.VARIABLE in text,
     )
 
 
-def step_program(plan: Plan, *, token: str, mark: str, limit_s: float, places: Sequence[str] = scratch.PLACES) -> bytes:
-    """The whole of *plan* as sh reads it on standard input. Raises StepFailed for text that no argument can hold."""
+def step_program(
+    plan: Plan,
+    *,
+    token: str,
+    mark: str,
+    limit_s: float,
+    places: Sequence[str] = scratch.PLACES,
+    lost: Sequence[str] | None = None,
+) -> bytes:
+    """The whole of *plan* as sh reads it on standard input; where *lost* is given, it looks for lost steps first.
+
+    Raises StepFailed for text that no argument can hold.
+    """
     command = ["env", "--", "LC_ALL=C", mark, *plan.env, "timeout", "-s", "INT", "-k", f"{KILL_AFTER_S:g}"]
     inside = [_INSIDE + framing.PLAIN, token, "nice", "-n", NICENESS]
     if file := plan.leaves:  # not nice: a process may stand still while the file is made; sending it is
@@ -239,6 +245,9 @@ def step_program(plan: Plan, *, token: str, mark: str, limit_s: float, places: S
         "token": token,
         "needs": needs,
         "before": scratch.functions(places)
+        + reaping.OWN
+        + (becoming.look(plan.root) if plan.root else "")
+        + (reaping.reap(lost) if lost is not None else "")
         + scratch.sweep(places)
         + (scratch.make() if plan.scratch else "")
         + plan.unpack,
@@ -265,9 +274,10 @@ def end_program(group: Group | None, *, token: str, mark: str, places: Sequence[
     return _END % {"token": token, "mark": shlex.quote(mark), **ids, **tidy}
 
 
-def examine_program(token: str) -> str:
-    """Sh's text that says who we are on a host and which of the programs that every step needs are missing."""
-    return _EXAMINE % {"token": token}
+def examine_program(token: str, *, places: Sequence[str] = scratch.PLACES, lost: Iterable[str] = ()) -> str:
+    """Sh's text that says who we are on a host, what every step needs and is missing, and what was left behind there."""
+    sweep = scratch.functions(places) + reaping.reap(lost) + scratch.sweep(places)
+    return _EXAMINE % {"token": token, "sweep": sweep}
 
 
 # --- what comes back, in sentences ------------------------------------------------------------
@@ -308,6 +318,7 @@ def read_end(answer: Iterable[Sequence[str]]) -> End | None:
 def read_examination(host: str, answer: Iterable[Sequence[str]]) -> list[str]:
     """What the examination said, as lines for `capturebot doctor`."""
     lines = []
+    answer = list(answer)
     for words in answer:
         match words:
             case ["user", name, number]:
@@ -318,7 +329,12 @@ def read_examination(host: str, answer: Iterable[Sequence[str]]) -> list[str]:
         return [f"fault: {host} runs no /bin/sh for us — give the user a login shell"]
     if len(lines) == 1:
         lines.append(f"ok: {host} has bash, GNU timeout and what else every step needs")
-    return lines
+    left = reaping.read_reaped(answer, host)
+    if swept := scratch.read_tidied(answer, word="swept").found(host):
+        left.append(swept)
+    return lines + (
+        [f"warn: {sentence}" for sentence in left] or [f"ok: no earlier capture has left anything on {host}"]
+    )
 
 
 def missing(program: str, host: str) -> str:
@@ -346,7 +362,12 @@ def last_line(text: bytes) -> str:
     """The last line that says something, bounded and without control characters."""
     lines = text.decode("utf-8", "replace").splitlines()
     line = next((line for line in reversed(lines) if line.strip()), "").strip()
-    return "".join(char if char.isprintable() else " " for char in line[:WORDS_CHARS])
+    return plain(line)
+
+
+def plain(text: str, *, chars: int = WORDS_CHARS) -> str:
+    """What a host said, bounded and without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:chars])
 
 
 def signal_name(number: int) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from secrets import token_hex
 
-import asyncssh
-
 from bot.errors import StepFailed
 from bot.model import Outcome, Ssh, Step, Target
 from bot.secrets import Resolver
 from bot.transports import Execution, shell
 from bot.transports.execution import PATIENCE, Patience, ShellExecution
 from bot.transports.pipe import Pipe, ask
-from bot.transports.sshpool import PooledSession, SshPool
+from bot.transports.reaping import Contacts
+from bot.transports.sshpipe import PipedSession
+from bot.transports.sshpool import SshPool
 
 
 class SshTransport:
@@ -23,13 +23,22 @@ class SshTransport:
         del secrets  # the pool logs in
         self._pool = pool
         self._patience = patience
+        self._contacts = Contacts()
 
     async def start(self, target: Target, step: Step, *, capture_id: str) -> Execution:
         """Start *step* on the target's host."""
         if target.ssh is None:
             raise StepFailed(f"{target.name} has no ssh settings in capturebot.yml.", outcome=Outcome.SKIPPED)
         host = _SshHost(target.name, target.ssh, self._pool)
-        execution = ShellExecution(host, step, capture_id=capture_id, patience=self._patience)
+        execution = ShellExecution(
+            host,
+            step,
+            capture_id=capture_id,
+            patience=self._patience,
+            contacts=self._contacts,
+            paths=target.paths,
+            become=target.become,
+        )
         await execution.begin()
         return execution
 
@@ -43,7 +52,9 @@ class SshTransport:
             reached = (
                 f"ok: {target.name} reached at {target.ssh.host}:{target.ssh.port}, host key verified, login accepted"
             )
-            answer = await ask(_SshHost(target.name, target.ssh, self._pool), shell.examine_program(token), token=token)
+            lost = self._contacts.meet(target.name, token) or ()
+            program = shell.examine_program(token, lost=lost)
+            answer = await ask(_SshHost(target.name, target.ssh, self._pool), program, token=token)
         except StepFailed as failure:
             return [f"fault: {failure.reason}"]
         return [reached, *shell.read_examination(target.name, answer)]
@@ -60,42 +71,6 @@ class _SshHost:
 
     async def open(self, program: bytes, pipe: Pipe, *, spare: bool = False) -> Callable[[], None]:
         open_session = self._pool.spare_session if spare else self._pool.session
-        session = await open_session(self._ssh, shell.COMMAND, lambda: _Shell(pipe))
+        session = await open_session(self._ssh, shell.COMMAND, lambda: PipedSession(pipe))
         session.say(program)
         return session.abort
-
-
-class _Shell(PooledSession):
-    """Hands what a shell says to its pipe."""
-
-    def __init__(self, pipe: Pipe) -> None:
-        super().__init__()
-        self._pipe = pipe
-
-    def say(self, program: bytes) -> None:
-        if self.channel is not None and not self.channel.is_closing():
-            self.channel.write(program)
-            self.channel.write_eof()
-
-    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        super().connection_made(chan)
-        self._pipe.source = chan
-
-    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        if datatype == asyncssh.EXTENDED_DATA_STDERR:
-            self._pipe.feed_stderr(data)
-        else:
-            self._pipe.feed(data)
-
-    def exit_status_received(self, status: int) -> None:
-        self._pipe.end(status)
-
-    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: FBT001  asyncssh's signature
-        del core_dumped, msg, lang
-        self._pipe.end(None, signal)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.channel is not None:
-            self.channel.resume_reading()  # delivers what was held back, which else were dropped now
-        self._pipe.close()
-        super().connection_lost(exc)

@@ -1,4 +1,4 @@
-"""One login over SSH: which keys, which ciphers, and why it was refused in words that lead to a cure."""
+"""One login over SSH: which ciphers, and why it was refused in words that lead to a cure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import asyncssh
 
 from bot.errors import SecretMissing, StepFailed
 from bot.model import Outcome, Ssh
-from bot.secrets import Resolver
+from bot.secrets import Renewing
+from bot.transports.ssh_hosts import Trust, address
+from bot.transports.ssh_keys import OFFERED, Proofs, offered_keys, words_of
 
 KEEPALIVE_S = 5.0  # a host that leaves KEEPALIVES of these unanswered is gone
 KEEPALIVES = 3
@@ -21,21 +23,62 @@ class Dropped(StepFailed):
     """The host closed the connection before the login, as sshd does in a burst; trying again may help."""
 
 
-async def log_in(ssh: Ssh, secrets: Resolver, *, timeout_s: float) -> asyncssh.SSHClientConnection:
-    """Connect to *ssh*, verify its key and log in. Raises StepFailed, Dropped where another attempt makes sense."""
-    known_hosts = _known_hosts(ssh)
-    key = await _key(ssh, secrets)
+class Refused(StepFailed):
+    """The host knows the user or the key no more, as after a rotation; a secret that is read anew may help."""
+
+
+async def log_in(
+    ssh: Ssh, secrets: Renewing, *, timeout_s: float, jump: asyncssh.SSHClientConnection | None = None
+) -> asyncssh.SSHClientConnection:
+    """Connect to *ssh*, through *jump* where it is set, verify its key and log in.
+
+    A login that is refused is tried once more where the store of secrets has others meanwhile. Raises StepFailed,
+    Dropped where another attempt makes sense.
+    """
+    trust = Trust(ssh)
+    proofs = await _proofs(ssh, secrets)
     try:
-        password = await secrets.resolve(ssh.password) if ssh.password else None
-        async with asyncio.timeout(timeout_s):
+        return await _log_in(ssh, proofs, trust, timeout_s=timeout_s, jump=jump)
+    except Refused as refused:
+        for reference in filter(None, (ssh.key, ssh.passphrase, ssh.password)):
+            secrets.forget(reference)
+        try:
+            newer = await _proofs(ssh, secrets)
+        except StepFailed as failed:
+            raise Refused(f"{refused.reason} Whether there is a newer secret is not known: {failed.reason}") from None
+        if newer == proofs:
+            raise
+    return await _log_in(ssh, newer, trust, timeout_s=timeout_s, jump=jump)
+
+
+async def _proofs(ssh: Ssh, secrets: Renewing) -> Proofs:
+    try:
+        return Proofs(
+            key=await secrets.resolve(ssh.key) if ssh.key else None,
+            passphrase=await secrets.resolve(ssh.passphrase) if ssh.passphrase else None,
+            password=await secrets.resolve(ssh.password) if ssh.password else None,
+        )
+    except SecretMissing as missing:
+        raise StepFailed(f"No login to {address(ssh)}: {missing.reason}") from missing
+
+
+async def _log_in(
+    ssh: Ssh, proofs: Proofs, trust: Trust, *, timeout_s: float, jump: asyncssh.SSHClientConnection | None
+) -> asyncssh.SSHClientConnection:
+    where = address(ssh)
+    try:
+        async with offered_keys(ssh, proofs, where) as keys, asyncio.timeout(timeout_s):
             return await asyncssh.connect(
                 ssh.host,
                 ssh.port,
+                tunnel=jump or (),
                 username=ssh.user,
-                known_hosts=known_hosts,
-                client_keys=[key] if key else None,
-                password=password,
-                # Nothing of the account that the bot runs under: no ~/.ssh/config, no agent, no default keys.
+                client_factory=lambda: trust.witness,
+                known_hosts=trust.known_hosts,
+                server_host_key_algs=trust.key_kinds,
+                client_keys=keys or None,
+                password=proofs.password,
+                # Nothing of the account that the bot runs under: no ~/.ssh/config, no agent unless it is set, no default keys.
                 config=None,
                 agent_path=None,
                 gss_host=None,
@@ -45,58 +88,24 @@ async def log_in(ssh: Ssh, secrets: Resolver, *, timeout_s: float) -> asyncssh.S
                 keepalive_count_max=KEEPALIVES,
                 login_timeout=0,  # the time above bounds it, and is told from a connection that was dropped
             )
-    except SecretMissing as missing:
-        raise StepFailed(f"No login to {address(ssh)}: {missing.reason}") from missing
     except TimeoutError as error:
-        reason = f"{address(ssh)} did not let us in within {timeout_s:g} s: it is down, hangs or is behind a firewall."
+        reason = f"{where} did not let us in within {timeout_s:g} s: it is down, hangs or is behind a firewall."
         raise StepFailed(reason, outcome=Outcome.TIMED_OUT) from error
     except (OSError, asyncssh.Error) as error:
-        raise _refusal(error, ssh, known_hosts) from error
+        raise _refusal(error, ssh, trust) from error
 
 
-def address(ssh: Ssh) -> str:
-    """The host as sentences name it."""
-    return f"{ssh.host}:{ssh.port}"
-
-
-def _known_hosts(ssh: Ssh) -> asyncssh.SSHKnownHosts:
-    try:
-        return asyncssh.read_known_hosts(str(ssh.known_hosts))
-    except FileNotFoundError as error:
-        raise StepFailed(f"The file of known hosts {ssh.known_hosts} is missing. {_how_to_add(ssh)}") from error
-    except OSError as error:
-        reason = (
-            f"The file of known hosts {ssh.known_hosts} cannot be read: {error.strerror}; let the bot's user read it."
-        )
-        raise StepFailed(reason) from error
-    except ValueError as error:
-        raise StepFailed(f"The file of known hosts {ssh.known_hosts} is broken: {error}; mend that line.") from error
-
-
-async def _key(ssh: Ssh, secrets: Resolver) -> asyncssh.SSHKey | None:
-    if ssh.key is None:
-        return None
-    try:
-        return asyncssh.import_private_key(await secrets.resolve(ssh.key))
-    except SecretMissing as missing:
-        raise StepFailed(f"No login to {address(ssh)}: {missing.reason}") from missing
-    except asyncssh.KeyImportError as error:
-        cure = "it must be a private key in OpenSSH or PEM form, without a passphrase"
-        raise StepFailed(f"{ssh.key.text} for {address(ssh)} cannot be used ({error}): {cure}.") from error
-
-
-def _refusal(error: Exception, ssh: Ssh, known_hosts: asyncssh.SSHKnownHosts) -> StepFailed:
+def _refusal(error: Exception, ssh: Ssh, trust: Trust) -> StepFailed:
     where = address(ssh)
     match error:
         case asyncssh.HostKeyNotVerifiable():
-            return StepFailed(_host_key(ssh, known_hosts))
+            return StepFailed(trust.refusal(error))
         case asyncssh.PermissionDenied():
-            offered = " and the ".join(way for way, ref in (("key", ssh.key), ("password", ssh.password)) if ref)
-            if not offered:
-                return StepFailed(f"{where} wants a login for {ssh.user}; set ssh.key or ssh.password of the target.")
-            cure = f"add the public key to ~{ssh.user}/.ssh/authorized_keys there" if ssh.key else "check it"
+            return Refused(_denied(ssh, where))
+        case asyncssh.ChannelOpenError() if ssh.via:
             return StepFailed(
-                f"{where} refused the {offered} of {ssh.user}; {cure}, and that the account is not locked."
+                f"The jump host {address(ssh.via)} cannot open {where} ({error.reason}): is it reachable from there,"
+                " and does the jump host's sshd allow forwarding (AllowTcpForwarding)?"
             )
         case asyncssh.ConnectionLost() | ConnectionResetError() | BrokenPipeError():
             cure = "it may be refusing a burst of logins (MaxStartups) or our address"
@@ -111,18 +120,14 @@ def _refusal(error: Exception, ssh: Ssh, known_hosts: asyncssh.SSHKnownHosts) ->
             return StepFailed(f"{where} and we could not agree on a connection: {error}.")
 
 
-def _host_key(ssh: Ssh, known_hosts: asyncssh.SSHKnownHosts) -> str:
-    keys = known_hosts.match(ssh.host, "", ssh.port)[:2]
-    if not any(keys):
-        return f"The key of {address(ssh)} is not in {ssh.known_hosts}. {_how_to_add(ssh)}"
-    return (
-        f"{address(ssh)} shows another key than the one in {ssh.known_hosts}: it was reinstalled, or somebody stands"
-        f" between. Ask who runs it; only then remove the old line. {_how_to_add(ssh)}"
-    )
-
-
-def _how_to_add(ssh: Ssh) -> str:
-    return (
-        f"Add it with `ssh-keyscan -p {ssh.port} {ssh.host} >> {ssh.known_hosts}` and compare `ssh-keygen -lf` of it"
-        " with the same on the host's console."
-    )
+def _denied(ssh: Ssh, where: str) -> str:
+    offered = words_of(ssh)
+    if not offered:
+        return f"{where} wants a login for {ssh.user}; set ssh.key, ssh.agent or ssh.password of the target."
+    cure = "check it"
+    if ssh.certificate:
+        cure = f"does its sshd trust the authority (TrustedUserCAKeys), and is {ssh.user} among the principals?"
+    elif ssh.key or ssh.agent:
+        cure = f"add the public key to ~{ssh.user}/.ssh/authorized_keys there"
+    more = f" Of the agent's keys the first {OFFERED} are offered." if ssh.agent and not ssh.certificate else ""
+    return f"{where} refused {offered} of {ssh.user}; {cure}, and that the account is not locked.{more}"

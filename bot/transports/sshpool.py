@@ -7,8 +7,10 @@ sshd allows 10 sessions on a connection (MaxSessions) and drops bursts of new co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import SystemRandom
 from typing import TypeVar
 
@@ -16,9 +18,10 @@ import asyncssh
 
 from bot.errors import StepFailed
 from bot.model import Outcome, Ssh
-from bot.secrets import Resolver
+from bot.secrets import Renewing
 from bot.tasks import Tasks
-from bot.transports.ssh_login import Dropped, address, log_in
+from bot.transports.ssh_hosts import address
+from bot.transports.ssh_login import Dropped, log_in
 
 SESSIONS = 8  # steps at once on a connection; two of sshd's ten are left for stopping them
 CONNECT_TIMEOUT_S = 10.0  # from the first packet to the end of the login
@@ -72,7 +75,7 @@ class SshPool:
 
     def __init__(
         self,
-        secrets: Resolver,
+        secrets: Renewing,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         place_timeout_s: float = PLACE_TIMEOUT_S,
@@ -109,13 +112,37 @@ class SshPool:
                     return await _open(line.connection, command, make)
             except (TimeoutError, asyncssh.Error, OSError):
                 pass  # full, hung or dying; a fresh connection tells which
-        connection = await log_in(ssh, self._secrets, timeout_s=SPARE_CONNECT_TIMEOUT_S)
+        way = await self._fresh_way(ssh)
         try:
             async with asyncio.timeout(SPARE_TIMEOUT_S):
-                return await _open(connection, command, make, leave=connection.abort)
+                return await _open(way[-1], command, make, leave=partial(_abort, way))
         except (TimeoutError, asyncssh.Error, OSError) as error:
-            connection.abort()
+            _abort(way)
             raise StepFailed(f"{address(ssh)} lets us in but opens no session: {error}.") from error
+
+    @asynccontextmanager
+    async def files(self, ssh: Ssh) -> AsyncIterator[asyncssh.SFTPClient]:
+        """A client for the host's files, in a session that takes a place. Raises StepFailed."""
+        try:
+            async with asyncio.timeout(self._place_timeout_s):
+                line = await self._line(ssh)
+                await line.places.acquire()
+        except TimeoutError:
+            reason = f"{address(ssh)} had no free session within {self._place_timeout_s:g} s; other steps have them."
+            raise StepFailed(reason, outcome=Outcome.TIMED_OUT) from None
+        try:
+            try:
+                async with asyncio.timeout(OPEN_TIMEOUT_S):
+                    client = await line.connection.start_sftp_client()
+            except (TimeoutError, asyncssh.Error, OSError) as error:
+                cure = "look for the line `Subsystem sftp` in its sshd_config"
+                raise StepFailed(f"{address(ssh)} lets us in but serves no files over SFTP; {cure}.") from error
+            try:
+                yield client
+            finally:
+                client.exit()
+        finally:
+            line.places.release()
 
     async def close(self) -> None:
         """End all connections, within CLOSE_TIMEOUT_S or by force."""
@@ -157,11 +184,31 @@ class SshPool:
             connecting.add_done_callback(lambda _: self._connecting.pop(ssh))
         return await asyncio.shield(connecting)  # whoever gives up does not take it from the others
 
+    async def _jump(self, ssh: Ssh) -> asyncssh.SSHClientConnection | None:
+        """The pooled connection to the jump host, which others on the same way share."""
+        if ssh.via is None:
+            return None
+        try:
+            return await self.connection(ssh.via)
+        except StepFailed as failed:
+            raise StepFailed(f"No way to {address(ssh)}: {failed.reason}", outcome=failed.outcome) from failed
+
+    async def _fresh_way(self, ssh: Ssh) -> list[asyncssh.SSHClientConnection]:
+        """Connections of our own, through all jump hosts, for a pooled one on the way may be what hangs."""
+        way = await self._fresh_way(ssh.via) if ssh.via else []
+        try:
+            jump = way[-1] if way else None
+            return [*way, await log_in(ssh, self._secrets, timeout_s=SPARE_CONNECT_TIMEOUT_S, jump=jump)]
+        except BaseException:
+            _abort(way)
+            raise
+
     async def _connect(self, ssh: Ssh) -> _Line:
         pauses = iter(CONNECT_PAUSES_S)
         while True:
+            jump = await self._jump(ssh)
             try:
-                connection = await log_in(ssh, self._secrets, timeout_s=self._connect_timeout_s)
+                connection = await log_in(ssh, self._secrets, timeout_s=self._connect_timeout_s, jump=jump)
             except Dropped:
                 if (pause_s := next(pauses, None)) is None:
                     raise
@@ -169,6 +216,11 @@ class SshPool:
             else:
                 self._lines[ssh] = _Line(connection)
                 return self._lines[ssh]
+
+
+def _abort(way: list[asyncssh.SSHClientConnection]) -> None:
+    for connection in reversed(way):
+        connection.abort()
 
 
 async def _open(

@@ -8,7 +8,8 @@ at an exact place of what it writes to the journal, which it watches through SQL
 - ``{"before": "step_finished", "nth": 2}``: that event is about to be written for the second time.
   The step's output is stored by then, and nobody knows;
 - ``{"before": "slack", "nth": 1}``: what that reporter remembers of such a capture is about to be
-  written. Slack has its messages by then, and nobody knows; ``slack reply``: one in the thread, too.
+  written. Slack has its messages by then, and nobody knows; ``slack reply``: one in the thread, too;
+- ``{"before": "approval_ruled"}``, ``{"before": "approvals"}``: the same of any request for an approval.
 
 For each bot its pid is printed, and once more with its exit status (negative: the signal) when it is dead.
 """
@@ -59,7 +60,9 @@ class Plug:
                 self.events += 1
                 self.is_armed = self.events == self.after
                 self.count(row["type"])
-        elif row["topic"] in self.own:
+            elif row["type"].startswith("approval"):
+                self.count(row["type"])
+        elif row["topic"] in self.own or row["reporter"] == "approvals":
             self.count(row["reporter"])
             if "reply-0" in row["body"]:
                 self.count("slack reply")

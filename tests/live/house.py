@@ -29,7 +29,7 @@ from bot.playground.objects import Objects
 from bot.playground.pagerduty import PagerDutyStandIn
 from bot.playground.s3 import PrivateS3, private_s3
 from bot.playground.workspace import App, Message, Workspace
-from bot.transports.shell import MARK
+from bot.transports.reaping import MARK
 
 MANIFEST = Path(__file__).parent.parent.parent / "manifest.yml"
 READY_S = 30.0

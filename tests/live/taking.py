@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from bot.assembly import assemble, now
-from bot.model import Event, Offered, Person, Source, StepResult, Trigger
+from bot.model import Event, Person, Source, StepResult, Trigger, capture_of
 from bot.settings import load
 from bot.story import Story, story
 
@@ -52,7 +52,7 @@ async def take(folder: Path, recipe: str, **parameters: str | int) -> Taken:
         accepted = await bot.desk.accept(offered.trigger if offered else trigger)
         assert accepted is not None
         await bot.desk.wait_for(accepted.id)
-    told = story(event for event in events if not isinstance(event, Offered))
+    told = story(event for event in events if capture_of(event))  # the rest is about what it would cost
     assert told is not None
     return Taken(told, dict(_texts(folder, told)))
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from bot.model import Heard
-from tests.fakes import ANA, Script
+from tests.fakes import Script
 from tests.live.test_buttons_page import phone
 from tests.live.test_workspace_page import overflow, type_line
 from tests.reception import reception
@@ -64,7 +64,7 @@ async def test_a_cost_is_agreed_to_on_a_phone() -> None:
 async def test_a_message_is_sent_to_pagerduty_and_a_note_comes_back() -> None:
     """From the message's menu, in words that are changed first; a pin does it in one press."""
     async with reception(pagerduty=Written()) as here, phone(here) as page:
-        await here.desk.link(here.channel, "PABC123", ANA)
+        await here.desk.link(here.channel, "PABC123", here.person)
         await type_line(page, "The cache is cold")
         message = page.get_by_role("article").filter(has_text="The cache is cold")
         await message.get_by_label("Message actions").click()

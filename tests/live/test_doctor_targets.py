@@ -88,6 +88,10 @@ async def test_a_target_with_every_way_is_healthy(servers: Servers) -> None:
     assert status == 0
     assert "fault:" not in said
     assert said.count("ok:") >= 3
+    assert "can only read" in said
+    assert (
+        "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO 'capture'@'%'; GRANT SELECT ON mysql.slow_log" in said
+    )
 
 
 async def test_another_host_key_is_a_fault_that_says_where_it_belongs(servers: Servers) -> None:

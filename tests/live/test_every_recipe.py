@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -37,8 +38,11 @@ from bot.settings import load
 from bot.story import Story, story
 from bot.transports.scratch import PLACES as PLACES_FOR_SCRATCH
 from tests.stage.database import OBSERVER, Database, database
+from tests.stage.dotnet import SHOP, application, dotnet
 from tests.stage.programs import jvm, program
 from tests.steps import until
+from tests.wine.dumping import stand_in, victim
+from tests.wine.host import WindowsHost, windows_host, wine
 
 pytestmark = pytest.mark.live
 
@@ -97,6 +101,23 @@ def process(*argv: str | Path) -> Place:
 
 
 @asynccontextmanager
+async def a_dotnet(folder: Path) -> AsyncIterator[Stood]:
+    """A .NET process on a host."""
+    if reason := dotnet():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    (folder / "app").mkdir()
+    async with host(folder) as stood, application(folder / "app", "shop", SHOP) as pid:
+        yield replace(stood, parameters={"pid": pid}, pid=pid)
+
+
+@asynccontextmanager
+async def dotnet_dumped(folder: Path) -> AsyncIterator[Stood]:
+    """The same, dumped."""
+    async with a_dotnet(folder) as stood:
+        yield replace(stood, parameters={**stood.parameters, "dump": "heap"})
+
+
+@asynccontextmanager
 async def java(folder: Path) -> AsyncIterator[Stood]:
     """A JVM on a host."""
     async with host(folder) as stood, jvm(folder / "classes", "Healthy") as pid:
@@ -146,11 +167,48 @@ async def traffic(folder: Path) -> AsyncIterator[Stood]:
         yield replace(stood, parameters={"proto": "tcp", "seconds": 3})
 
 
+def windows(**recordings: str) -> Place:
+    """Wine; recorded output stands for the scripts win-NAME.ps1, and the first one takes its time."""
+
+    @asynccontextmanager
+    async def place(folder: Path) -> AsyncIterator[Stood]:
+        with wine() as prefix:
+            async with windows_host(prefix, folder) as up:
+                for name, recording in recordings.items():
+                    text = (RECORDINGS / f"{recording}.txt").read_bytes()
+                    (up.temp / f"win-{name}.ps1.txt").write_bytes(text)
+                first = f"win-{next(iter(recordings))}.ps1"
+                (up.temp / f"{first}.cmd").write_text(f"@type %TEMP%\\{first}.txt\r\n@probe pid C:\\busy child\r\n")
+                yield Stood(target=_windows_way(up, folder))
+
+    return place
+
+
+@asynccontextmanager
+async def dumped(folder: Path) -> AsyncIterator[Stood]:
+    """A process on a Wine host, whose dumps are real; the tool is brought there."""
+    with wine() as prefix, victim(prefix) as pid:
+        (folder / "tools").mkdir()
+        shutil.copy(prefix.drive / "tools" / "procdump.exe", folder / "tools" / "procdump64.exe")
+        async with windows_host(prefix, folder) as up:
+            stand_in(up.temp)
+            yield Stood(target=_windows_way(up, folder), parameters={"pid": pid}, settings={"tools": "tools"})
+
+
+def _windows_way(up: WindowsHost, folder: Path) -> Mapping[str, Any]:
+    assert up.target.windows
+    ssh = up.target.windows.ssh
+    way = {"host": ssh.host, "port": ssh.port, "user": ssh.user, "known_hosts": str(ssh.known_hosts)}
+    return {"windows": {**way, "key": f"file:{folder / 'key'}"}}
+
+
 PYTHON = process(sys.executable, "-c", "print('ready', flush=True)\nwhile True: sum(range(10**5))")
 NODE = process("node", "-e", "console.log('ready'); setInterval(() => { for (let i = 0; i < 1e7; i++); }, 20)")
 PLACES: dict[str, Place] = {
     "core": PYTHON,
     "db": mysql(),
+    "dotnet": a_dotnet,
+    "dotnet-heap": dotnet_dumped,
     "files": host,
     "host": host,
     "http": web,
@@ -160,6 +218,7 @@ PLACES: dict[str, Place] = {
     "logs": log,
     "net": host,
     "node": NODE,
+    "procdump": dumped,
     "profile": PYTHON,
     "python-profile": PYTHON,
     "python-threads": PYTHON,
@@ -168,7 +227,11 @@ PLACES: dict[str, Place] = {
     "tcpdump": traffic,
     "trace": host,
     "triage": host,
+    "win-host": windows(processes="windows-processes/iis-pool", state="windows-state/german"),
+    "win-logs": windows(events="windows-events/crashes-english", iis="windows-iis/failing", files="logs/python-burst"),
+    "win-net": windows(connections="windows-connections/netstat-german", network="windows-network/lossy"),
 }
+RECORDINGS = Path(__file__).parent.parent / "recordings"
 RECIPES = load_folder(builtin_folder())
 
 
@@ -283,13 +346,13 @@ async def test_a_recipe_stopped_halfway_leaves_nothing_and_keeps_what_came(name:
         capture = await accepted(bot, trigger(recipe, stood))
 
         def at_work() -> bool:
-            if stood.database:
+            if stood.database or "windows" in stood.target:
                 return any(isinstance(event, StepStarted) for event in events)
             return bool(marked(capture.id)) or told(events).state.ended
 
         assert await until(at_work)
         if not told(events).state.ended:
-            await bot.desk.stop(capture.id, ANA)
+            await bot.desk.stop(capture.id, ANA, source=Source.TERMINAL)
         async with asyncio.timeout(CAPTURE_S):
             await bot.desk.wait_for(capture.id)
         await check_nothing_is_left(capture.id, stood, before)

@@ -35,6 +35,9 @@ pytestmark = pytest.mark.live
 PASSWORD = "pässwörd-🔑-%(x)s"
 BOUND_S = 5.0
 FAR_AWAY = 60.0
+BUSY = "SELECT COUNT(*) FROM sys.seq_1_to_1000000 a JOIN sys.seq_1_to_1000000 b WHERE (a.seq * b.seq) % 7 = 9"
+SLOWLY = """SELECT seq, REPEAT('x', 20000) x, (SELECT COUNT(*) FROM sys.seq_1_to_1000000 b WHERE b.seq % 7 = a.seq) slow
+FROM sys.seq_1_to_500 a"""
 
 
 class Secrets:
@@ -45,6 +48,9 @@ class Secrets:
 
     async def resolve(self, ref: SecretRef) -> str:
         return self._password
+
+    def forget(self, ref: SecretRef) -> None:
+        """Nothing is kept."""
 
 
 class NoJump:
@@ -431,16 +437,9 @@ async def test_a_statement_that_does_not_only_read_is_not_sent(database: Private
 # --- ends ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT SLEEP(30)",
-        "SELECT COUNT(*) FROM sys.seq_1_to_1000000 a JOIN sys.seq_1_to_1000000 b WHERE (a.seq * b.seq) % 7 = 9",
-    ],
-)
-async def test_a_cancelled_statement_is_ended_and_that_is_proved(database: PrivateMariaDb, text: str) -> None:
+async def test_a_cancelled_statement_is_ended_and_that_is_proved(database: PrivateMariaDb) -> None:
     """As the runner does it: the read is cancelled, then stop is called."""
-    execution = await started(target(database), step(text, timeout_s=FAR_AWAY))
+    execution = await started(target(database), step(BUSY, timeout_s=FAR_AWAY))
     await cancel_reading(database, execution)
     assert len(await running(database)) == 1  # the server does not see that nobody listens any more
 
@@ -453,7 +452,7 @@ async def test_a_cancelled_statement_is_ended_and_that_is_proved(database: Priva
 
 async def test_a_stop_from_beside_ends_the_output(database: PrivateMariaDb) -> None:
     """The output ends as stopped, with what had come before."""
-    execution = await started(target(database), step("SELECT 1 one", "SELECT SLEEP(30)", timeout_s=FAR_AWAY))
+    execution = await started(target(database), step("SELECT 1 one", BUSY, timeout_s=FAR_AWAY))
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(kept(execution.output()))
         await until_running(database)
@@ -497,7 +496,7 @@ async def test_stop_says_when_there_was_nothing_to_end(database: PrivateMariaDb)
 
 async def test_a_statement_that_takes_too_long_is_ended_by_the_server(database: PrivateMariaDb) -> None:
     """The others are asked; the step ends as timed out."""
-    execution = await started(target(database), step("SELECT SLEEP(30)", "SELECT 1 one", timeout_s=0.1))
+    execution = await started(target(database), step(BUSY, "SELECT 1 one", timeout_s=0.1))
 
     came, failed = await kept(execution.output())
 
@@ -512,7 +511,8 @@ async def test_a_server_that_dies_leaves_what_came(tmp_path: Path) -> None:
     """A kill -9 in the middle of an answer: the rows so far are kept, and the end is `lost`."""
     async with plain(tmp_path) as database:
         execution = await started(
-            target(database), step("SELECT seq, REPEAT('x', 20000) x, SLEEP(0.05) FROM sys.seq_1_to_500", "SELECT 1")
+            target(database),
+            step(SLOWLY, "SELECT 1"),
         )
 
         (section,), failed = await kept(
@@ -531,7 +531,7 @@ async def test_a_server_that_hangs_is_told_from_one_that_refuses(tmp_path: Path)
     """At login and in the middle; the whole login is bounded, and stop says what it could not prove."""
     async with plain(tmp_path) as database:
         hung = transport(connect_s=1.0)
-        execution = await hung.start(target(database), step("SELECT SLEEP(20)"), capture_id="c-42")
+        execution = await hung.start(target(database), step(BUSY), capture_id="c-42")
         os.kill(database.pid, signal.SIGSTOP)
         try:
             begun = time.monotonic()
@@ -681,7 +681,7 @@ async def test_a_database_behind_a_jump_host_is_reached(database: PrivateMariaDb
         good = target(database, via=ssh, tls=Tls.VERIFY, ca=database.authority)
         wrong_name = target(database, via=ssh, tls=Tls.VERIFY, ca=database.authority, host="localhost")
 
-        execution = await through.start(good, step("SELECT SLEEP(30)", timeout_s=FAR_AWAY), capture_id="c-42")
+        execution = await through.start(good, step(BUSY, timeout_s=FAR_AWAY), capture_id="c-42")
         left_open = [path for path in os.listdir(tempfile.gettempdir()) if path.startswith("capturebot-jump-")]  # noqa: PTH208  # names only
         await cancel_reading(database, execution)
         proof = await execution.stop()

@@ -99,7 +99,9 @@ def heap(reading: Reading) -> Iterator[Finding]:
         elif part.name == "dumped":
             yield _dumped(process, part, parts)
     if found := _heap(parts, process):
-        yield from _judge(found, row.get("pid", ""), has_dump=any(part.name == "dumped" for part in parts))
+        judged = _judge(found, row.get("pid", ""), has_dump=any(part.name == "dumped" for part in parts))
+        paused_s = found.stopped_s * LOOKS or None  # not every tool says so
+        yield from (replace(one, paused_s=paused_s) for one in judged)
 
 
 def _finding(level: Level, text: str, weight: float, *evidence: str, after: tuple[Suggestion, ...] = ()) -> Finding:
@@ -220,10 +222,13 @@ def _stopped(before: Mapping[str, str], after: Mapping[str, str]) -> float:
 def _dumped(process: str, part: Section, parts: Sequence[Section]) -> Finding:
     counters = [_counted(each) for each in parts if each.name == "counters"]
     took = words.number(part.facts.get("seconds"))
-    still = ""
+    still, paused_s = "", took
     if len(counters) > LOOKS:
-        stopped = _grew(counters[LOOKS - 1], counters[-1], "sun.rt.safepointTime") / _frequency(counters[-1])
-        still = f"; it stood still for {min(stopped, took):.1f} s"
+        paused_s = min(
+            _grew(counters[LOOKS - 1], counters[-1], "sun.rt.safepointTime") / _frequency(counters[-1]), took
+        )
+        still = f"; it stood still for {paused_s:.1f} s"
     size = words.size(words.number(part.facts.get("bytes")))
     what = "what is alive" if part.facts.get("of") == "live" else "all"
-    return _finding(Level.INFO, f"{process} has dumped {size} of its heap ({what}) within {took:.1f} s{still}", 0.4)
+    said = f"{process} has dumped {size} of its heap ({what}) within {took:.1f} s{still}"
+    return replace(_finding(Level.INFO, said, 0.4), paused_s=paused_s)

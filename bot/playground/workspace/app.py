@@ -32,7 +32,15 @@ class App:
 
     name: str = "capturebot"
     scopes: frozenset[str] = frozenset(
-        {"commands", "chat:write", "channels:read", "channels:join", "groups:read", "app_mentions:read"}
+        {
+            "commands",
+            "chat:write",
+            "channels:read",
+            "channels:join",
+            "groups:read",
+            "app_mentions:read",
+            "users:read",
+        }
     )
     events: frozenset[str] = frozenset({"channel_created", "channel_rename", "member_joined_channel", "app_mention"})
     commands: tuple[Command, ...] = (Command(name="/capture", about="Capture diagnostics"),)

@@ -1,4 +1,4 @@
-"""auth.*, apps.*, users.* and the conversations.* methods about channels: who and what is there."""
+"""auth.*, apps.*, users.*, usergroups.* and the conversations.* methods about channels: who and what is there."""
 
 from __future__ import annotations
 
@@ -103,6 +103,13 @@ def list_users(world: World, args: Args) -> Json:
     return paged("members", [user.as_slack() for user in world.state.users.values()], args, most=1_000)
 
 
+def list_groups(world: World, args: Args) -> Json:
+    """usergroups.list: all at once, without pages."""
+    with_users, with_disabled = args.flag("include_users"), args.flag("include_disabled")
+    groups = [group for group in world.state.groups.values() if with_disabled or not group.disabled_at]
+    return {"usergroups": [group.as_slack(with_users=with_users) for group in groups]}
+
+
 def paged(name: str, items: Sequence[T], args: Args, *, most: int, default: int = 100) -> Json:
     """One page of *items*, with Slack's cursor to the next."""
     limit = args.number("limit", default=default, least=1, most=most)
@@ -134,4 +141,5 @@ METHODS = {
     "conversations.members": Method(list_members, tier=4),
     "users.info": Method(show_user, tier=4, scopes=("users:read",)),
     "users.list": Method(list_users, tier=2, scopes=("users:read",)),
+    "usergroups.list": Method(list_groups, tier=2, scopes=("usergroups:read",)),
 }

@@ -18,27 +18,58 @@ SLACKBOT = "USLACKBOT"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person or an app."""
+    """A person or an app; *team* is another one for people of other workspaces."""
 
     id: str
     name: str
     real_name: str
     is_bot: bool = False
+    team: str = TEAM_ID
+    is_guest: bool = False  # in several channels; of one channel only it is `is_ultra_restricted` too
+    deleted: bool = False
 
     def as_slack(self) -> Json:
-        """A user object."""
+        """A user object. Slack leaves out what people were, once they are deactivated."""
+        there = {"is_admin": False, "is_restricted": self.is_guest, "is_ultra_restricted": False}
         return {
             "id": self.id,
-            "team_id": TEAM_ID,
+            "team_id": self.team,
             "name": self.name,
-            "deleted": False,
+            "deleted": self.deleted,
             "real_name": self.real_name,
             "tz": "Etc/UTC",
             "is_bot": self.is_bot,
             "is_app_user": False,
-            "is_admin": False,
-            "profile": {"real_name": self.real_name, "display_name": self.name, "team": TEAM_ID},
+            **({} if self.deleted else there),
+            **({"is_stranger": False} if self.team != TEAM_ID else {}),  # known by a channel that is shared
+            "profile": {"real_name": self.real_name, "display_name": self.name, "team": self.team},
         }
+
+
+@dataclass(slots=True, kw_only=True)
+class UserGroup:
+    """People who are called together by a handle."""
+
+    id: str
+    handle: str
+    members: set[str]
+    disabled_at: int = 0
+
+    def as_slack(self, *, with_users: bool) -> Json:
+        """A usergroup object."""
+        shown: Json = {
+            "id": self.id,
+            "team_id": TEAM_ID,
+            "is_usergroup": True,
+            "name": self.handle.title(),
+            "description": "",
+            "handle": self.handle,
+            "is_external": False,
+            "date_delete": self.disabled_at,
+            "auto_type": None,
+            "prefs": {"channels": [], "groups": []},
+        }
+        return {**shown, "users": sorted(self.members)} if with_users else shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

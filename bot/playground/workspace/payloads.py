@@ -16,7 +16,7 @@ def slash_command(world: World, channel: Channel, user: User, *, name: str, text
     """A slash command; the response URL and trigger id are fresh."""
     return {
         "token": "playground",
-        "team_id": TEAM_ID,
+        "team_id": user.team,
         "team_domain": TEAM_NAME.lower(),
         "channel_id": channel.id,
         "channel_name": "privategroup" if channel.private else channel.name,
@@ -133,7 +133,7 @@ def action_of(block: Json, element: Json, report: Json) -> Json:
 
 
 def _base(world: World, kind: str, user: User) -> dict[str, Any]:
-    person = {"id": user.id, "username": user.name, "name": user.name, "team_id": TEAM_ID}
+    person = {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team}
     return {
         "type": kind,
         "team": _TEAM,

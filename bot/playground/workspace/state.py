@@ -11,11 +11,12 @@ from typing import Any
 
 from bot.playground.workspace.changes import Change, Changes
 from bot.playground.workspace.clock import Clock
-from bot.playground.workspace.nouns import BOT_ID, BOT_USER_ID, SLACKBOT, TEAM_ID, Channel, Message, User
+from bot.playground.workspace.nouns import BOT_ID, BOT_USER_ID, SLACKBOT, TEAM_ID, Channel, Message, User, UserGroup
 from bot.playground.workspace.shapes import Json
 
 _CHANNELS = 500
 _USERS = 500
+_GROUPS = 100
 _MESSAGES = 5_000  # kept in a channel; older ones are forgotten
 _EPHEMERALS = 1_000  # kept in all
 _HOMES = 500
@@ -33,6 +34,7 @@ class State:
             BOT_USER_ID: User(id=BOT_USER_ID, name=bot_name, real_name=bot_name, is_bot=True),
             SLACKBOT: User(id=SLACKBOT, name="slackbot", real_name="Slackbot"),
         }
+        self.groups: dict[str, UserGroup] = {}
         self.channels: dict[str, Channel] = {}
         self.ephemerals: OrderedDict[tuple[str, str], Message] = OrderedDict()
         self.homes: OrderedDict[str, Json] = OrderedDict()
@@ -52,14 +54,24 @@ class State:
 
     # --- people and channels
 
-    def add_user(self, name: str, real_name: str, *, is_bot: bool = False) -> User:
-        """A new person, or another app's bot."""
+    def add_user(self, name: str, real_name: str, **more: Any) -> User:
+        """A new person, or another app's bot; *more* are further fields of User."""
         if len(self.users) >= _USERS:
             raise ValueError(f"the workspace holds at most {_USERS} users")
-        user = User(id=self.new_id("U"), name=name, real_name=real_name or name, is_bot=is_bot)
+        user = User(id=self.new_id("U"), name=name, real_name=real_name or name, **more)
         self.users[user.id] = user
         self.changes.announce(Change(kind="frame", body={}))
         return user
+
+    def add_group(self, handle: str, members: set[str]) -> UserGroup:
+        """A new user group."""
+        if not _NAME.fullmatch(handle) or any(group.handle == handle for group in self.groups.values()):
+            raise ValueError(f"{handle!r} cannot be the handle of a user group, or is one already")
+        if len(self.groups) >= _GROUPS:
+            raise ValueError(f"the workspace holds at most {_GROUPS} user groups")
+        group = UserGroup(id=self.new_id("S"), handle=handle, members=members)
+        self.groups[group.id] = group
+        return group
 
     def add_channel(self, name: str, *, private: bool, creator: str, members: set[str]) -> Channel:
         """A new channel; Slack's rules for names hold."""

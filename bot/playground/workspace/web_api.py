@@ -114,6 +114,8 @@ class WebApi:
     def _check_token(self, method: Method, token: str) -> None:
         if not token:
             raise Refusal("not_authed")
+        if token in self._world.revoked:
+            raise Refusal("token_revoked")
         if token not in (self._world.bot_token, self._world.app_token):
             raise Refusal("invalid_auth")
         if (token == self._world.app_token) != method.app_level:

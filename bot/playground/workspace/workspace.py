@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -20,7 +21,7 @@ from bot.playground.workspace.guard import LOOPBACK, add_headers, guard
 from bot.playground.workspace.inputs import find_element
 from bot.playground.workspace.limits import REQUEST_BYTES, Limits, Rates
 from bot.playground.workspace.modals import Modals, View
-from bot.playground.workspace.nouns import BOT_USER_ID, SLACKBOT, Channel, Message
+from bot.playground.workspace.nouns import BOT_USER_ID, SLACKBOT, TEAM_ID, Channel, Message
 from bot.playground.workspace.page import Page
 from bot.playground.workspace.people import NotPossible, People
 from bot.playground.workspace.responses import serve_response_url
@@ -29,7 +30,7 @@ from bot.playground.workspace.socketmode import Answer, Delivery, Kind, Sockets
 from bot.playground.workspace.state import State
 from bot.playground.workspace.tickets import ResponseUrls, Triggers
 from bot.playground.workspace.web_api import Call, Fault, WebApi
-from bot.playground.workspace.world import World
+from bot.playground.workspace.world import World, new_token
 from bot.tasks import Tasks
 
 T = TypeVar("T")
@@ -133,6 +134,12 @@ class Workspace:
         """The app-level token for Socket Mode."""
         return self._world.app_token
 
+    def rotate_tokens(self) -> None:
+        """Issue another bot token and another app token; the former two are refused from now on."""
+        world = self._world
+        world.revoked |= {world.bot_token, world.app_token}
+        world.bot_token, world.app_token = new_token("xoxb"), new_token("xapp-1")
+
     @property
     def bot_user_id(self) -> str:
         """The app's own user."""
@@ -144,9 +151,21 @@ class Workspace:
 
     # --- people and places
 
-    def add_user(self, name: str, real_name: str = "") -> str:
-        """A new person; their id."""
-        return self._state.add_user(name, real_name).id
+    def add_user(self, name: str, real_name: str = "", *, is_guest: bool = False, team: str = TEAM_ID) -> str:
+        """A new person; their id. Of another *team* they are here by a shared channel."""
+        return self._state.add_user(name, real_name, is_guest=is_guest, team=team).id
+
+    def change_user(self, user: str, **fields: Any) -> None:
+        """Change fields of somebody, such as `is_guest`, `deleted` or `name`."""
+        self._state.users[user] = replace(self._state.users[user], **fields)
+
+    def set_group(self, handle: str, *members: str, disabled: bool = False) -> str:
+        """Put just *members* into the user group of that handle, which is made where there is none; its id."""
+        group = next((one for one in self._state.groups.values() if one.handle == handle), None)
+        group = group or self._state.add_group(handle, set())
+        group.members = set(members)
+        group.disabled_at = int(self._world.clock.now()) if disabled else 0
+        return group.id
 
     def add_app(self, name: str) -> str:
         """Another app; its bot's id."""

@@ -17,6 +17,11 @@ from bot.playground.workspace.tickets import ResponseUrls, Triggers
 from bot.playground.workspace.wire import Refusal
 
 
+def new_token(kind: str) -> str:
+    """A token that nobody else has; it says of itself where it is from."""
+    return f"{kind}-playground-{secrets.token_hex(12)}"
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """The parts of one workspace. *address* is set once the server listens."""
@@ -32,8 +37,9 @@ class World:
     urls: ResponseUrls
     sockets: Sockets
     address: str = ""
-    bot_token: str = field(default_factory=lambda: f"xoxb-playground-{secrets.token_hex(12)}")
-    app_token: str = field(default_factory=lambda: f"xapp-1-playground-{secrets.token_hex(12)}")
+    bot_token: str = field(default_factory=lambda: new_token("xoxb"))
+    app_token: str = field(default_factory=lambda: new_token("xapp-1"))
+    revoked: set[str] = field(default_factory=set)  # tokens that were replaced
 
     def channel(self, channel_id: str) -> Channel:
         """A channel that the bot can see: public, or private with the bot in it. Raises Refusal."""
