@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import structlog
 from sqlalchemy import make_url
@@ -32,11 +33,12 @@ from bot.report.writing import Reports
 from bot.runner import Runner
 from bot.secrets import Renewing, Resolver, Secrets
 from bot.secrets.vault import VaultSecrets
-from bot.settings import Settings
+from bot.settings import S3, Settings
 from bot.stores import Store
 from bot.stores.folder import FolderStore
 from bot.stores.spare import SpareStore
 from bot.tasks import Tasks
+from bot.tools import FetchedTool
 from bot.transports import Transport
 from bot.transports.sshpool import SshPool
 
@@ -109,6 +111,26 @@ async def open_store(settings: Settings, secrets: Renewing) -> Store:
     return SpareStore(s3, FolderStore(folder, reserve_bytes=SPARE_RESERVE_BYTES))
 
 
+def place_for_tools(settings: Settings, stack: AsyncExitStack) -> Path | None:
+    """A folder for tools from S3, removed with *stack*; None where there are none."""
+    if not settings.fetched_tools:
+        return None
+    return Path(stack.enter_context(TemporaryDirectory(prefix="capturebot-tools-")))
+
+
+async def fetch_tools(
+    tools: Sequence[FetchedTool], s3: S3, secrets: Renewing, folder: Path, stack: AsyncExitStack
+) -> None:
+    """Fetch them now; those that S3 does not give now later on."""
+    from bot.stores.tools import ToolFetcher  # its SDK takes as long to import as most of the rest together
+
+    fetcher = ToolFetcher(tools, s3, secrets, folder)
+    if not await fetcher.fetch():
+        tasks = background()
+        stack.push_async_callback(tasks.cancel, within_s=1.0)
+        tasks.start(fetcher.fetch_until_all_are_there(), name="tools")
+
+
 @asynccontextmanager
 async def open_transports(secrets: Renewing) -> AsyncIterator[dict[str, Transport]]:
     """Every transport, on one pool of SSH connections; all are closed at the end."""
@@ -128,9 +150,10 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
     Raises ConfigError, SecretMissing or JournalError when it cannot be.
     """
     keep_variables_out()
-    recipes = load_recipes(settings)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        fetched = place_for_tools(settings, stack)
+        recipes = load_recipes(settings, fetched=fetched)
         secrets = await stack.enter_async_context(open_secrets(settings, environ=environ, base=base))
         try:
             alive = SignOfLife(beside_journal(settings, "alive"))
@@ -146,6 +169,8 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
         await learn(settings, secrets)
         store = await open_store(settings, secrets)
         stack.push_async_callback(store.close)
+        if fetched and settings.s3:
+            await fetch_tools(settings.fetched_tools, settings.s3, secrets, fetched, stack)
         transports = await stack.enter_async_context(open_transports(secrets))
         journal.listeners.append(metrics.observe)
         runner = Runner(

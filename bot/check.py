@@ -30,7 +30,7 @@ def check(settings: Path | None, *, folders: Sequence[Path] = (), insights: Coll
             problems += error.problems
     own, tools = (loaded.recipes, loaded.tools) if loaded else ((), None)
     try:
-        recipes = load_all([builtin_folder(), *own, *folders], insights=insights, tools=tools)
+        recipes = load_all([builtin_folder(), *own, *folders], insights=insights, tools=[tools] if tools else [])
     except ConfigError as error:
         return [*problems, *error.problems]
     return problems + (faults_of(loaded, recipes) if loaded else [])

@@ -113,8 +113,8 @@ def run(options: argparse.Namespace) -> int:
 
 def explain(options: argparse.Namespace) -> int:
     """Say whether somebody may do something, and why."""
-    from bot.explaining import Question
-    from bot.explaining import explain as run_explain
+    from bot.permission.explaining import Question
+    from bot.permission.explaining import explain as run_explain
 
     settings, base = _settings(options)
     question = Question(

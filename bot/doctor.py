@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 from rich.console import Console
@@ -40,6 +41,7 @@ from bot.secrets import Secrets
 from bot.settings import S3, PagerDuty, Settings, Slack
 from bot.slack.directory import faults_of_groups
 from bot.survey import Surveyor
+from bot.tools import FetchedTool
 from bot.transports import Transport
 from bot.transports.mysql import MySqlTransport
 
@@ -165,6 +167,8 @@ def _services(settings: Settings, found: Secrets) -> list[Part]:
     parts = [Part("journal", partial(_journal, settings)), Part("store", partial(_store, settings, found))]
     if settings.audit and settings.s3:
         parts.append(Part("audit", partial(_audit, settings, settings.audit, settings.s3, found)))
+    if settings.fetched_tools and settings.s3:
+        parts.append(Part("tools", partial(_tools, settings.fetched_tools, settings.s3, found)))
     if settings.vault or settings.awssm:
         parts.insert(0, Part("secrets", partial(_secrets, settings, found)))
     if settings.slack:
@@ -251,6 +255,13 @@ async def _audit(settings: Settings, audit: Audit, s3: S3, found: Secrets) -> li
         return [f"fault: {error.reason}"]
     finally:
         await journal.close()
+
+
+async def _tools(tools: Sequence[FetchedTool], s3: S3, found: Secrets) -> list[str]:
+    from bot.stores.tools import ToolFetcher  # its SDK takes as long to import as most of the rest together
+
+    with TemporaryDirectory() as folder:
+        return await ToolFetcher(tools, s3, found, Path(folder)).check()
 
 
 async def _pagerduty(settings: Settings, access: PagerDuty, found: Secrets) -> list[str]:

@@ -10,8 +10,8 @@ from functools import partial
 import structlog
 
 from bot.desk import Desk
+from bot.desk.joining import Taken
 from bot.errors import UserError
-from bot.joining import Taken
 from bot.journal import Journal
 from bot.model import Accepted, Call, Capture, Event, Heard, Joined, Person, Place, Room, Service, Source, Trigger
 from bot.model.incidents import ASKED

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from bot.assembly import Bot, assemble, background, now, whoever_runs_this
 from bot.command import Take, read
+from bot.desk.offers import HOLDS_S
 from bot.errors import DeliveryFailed, UserError
 from bot.incidents import FirstSets
 from bot.logs import open_log
 from bot.model import Source, Trigger
-from bot.offers import HOLDS_S
 from bot.pagerduty.client import PagerDutyClient
 from bot.reporters import Reporter
 from bot.reporters.pagerduty import PagerDutyNote

@@ -7,6 +7,7 @@ that third-party ones are no special case.
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -47,9 +48,13 @@ def make_transports(*shared: Any) -> dict[str, Transport]:
     return {entry.name: entry.load()(*shared) for entry in entry_points(group=TRANSPORTS)}
 
 
-def load_recipes(settings: Settings) -> dict[str, Recipe]:
-    """The built-in recipes, the operator's own, and `query` where there are queries. Raises ConfigError with every problem."""
-    recipes = load_all([builtin_folder(), *settings.recipes], insights=insight_names(), tools=settings.tools)
+def load_recipes(settings: Settings, *, fetched: Path | None = None) -> dict[str, Recipe]:
+    """The built-in recipes, the operator's own, and `query` where there are queries; *fetched* has tools from S3.
+
+    Raises ConfigError with every problem.
+    """
+    tools = [folder for folder in (settings.tools, fetched) if folder]
+    recipes = load_all([builtin_folder(), *settings.recipes], insights=insight_names(), tools=tools)
     if settings.queries:
         recipes[RECIPE] = query_recipe(settings.queries)
     if faults := faults_of(settings, recipes):

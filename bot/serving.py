@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import __version__
-from bot.approving import Approving
+from bot.approvals.approving import Approving
 from bot.assembly import Bot, assemble, background, now, whoever_runs_this
 from bot.errors import UserError
 from bot.following import Follower

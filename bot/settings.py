@@ -23,6 +23,7 @@ from bot.services import read_services
 from bot.settings_file import PagerDutyShape, S3Shape, SettingsShape, SlackShape
 from bot.shapes import shaped
 from bot.targets import read_targets
+from bot.tools import FetchedTool, read_tools
 from bot.values import path_from
 from bot.yamlfile import Document
 
@@ -94,6 +95,7 @@ class Settings:
     services: Mapping[str, Service] = field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
     tools: Path | None = None  # a folder of programs that steps carry to hosts
+    fetched_tools: tuple[FetchedTool, ...] = ()  # such programs in S3
     slack: Slack | None = None
     pagerduty: PagerDuty | None = None
     s3: S3 | None = None
@@ -139,6 +141,7 @@ def load(path: Path) -> Settings:
         baselines=baselines,
         document=document,
         tools=path_from(shape.tools, base) if shape.tools is not None else None,
+        fetched_tools=read_tools(shape.fetched_tools),
         journal=_journal(shape.journal, base),
         recipes=tuple(path_from(folder, base) for folder in shape.recipes or ()),
         slack=_slack(shape.slack) if shape.slack else None,

@@ -17,6 +17,7 @@ from bot.secrets.shape import AwsSecretsShape, VaultShape
 from bot.services import ServiceName, ServiceShape
 from bot.shapes import Shape, wrong
 from bot.targets import TargetName, TargetShape
+from bot.tools import FetchedToolShape
 from bot.values import Matches, Secret, Size, Text, Url, check_host
 
 
@@ -195,6 +196,9 @@ class SettingsShape(Shape):
     tools: Text | None = Field(
         None, description="a folder of programs that steps carry to hosts which lack them", examples=["./tools"]
     )
+    fetched_tools: Annotated[list[FetchedToolShape], Field(max_length=20)] = Field(
+        [], description="such programs that lie in S3; they need `s3`, whose credentials they are fetched with"
+    )
     services: Annotated[dict[ServiceName, ServiceShape], Field(max_length=500)] | None = Field(
         None, description="what people are paged for, with its targets and recipes"
     )
@@ -238,6 +242,8 @@ class SettingsShape(Shape):
             wrong("says nowhere to keep artifacts", "add `s3` with a bucket, or `folder` with a path")
         if self.audit is not None and self.s3 is None:
             wrong("needs `s3`, whose credentials it uses", "add `s3`, or take it out", at="audit")
+        if self.fetched_tools and self.s3 is None:
+            wrong("needs `s3`, whose credentials it uses", "add `s3`, or take it out", at="fetched_tools")
         if self.s3 is not None and self.folder is not None:
             wrong("is given beside `s3`, and artifacts are kept in one place", "keep one of them", at="folder")
         return self

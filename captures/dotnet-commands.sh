@@ -78,7 +78,7 @@ def exactly(channel, size):
         try:
             more = channel.recv(size - len(data))
         except socket.timeout:
-            raise SilentError("its runtime did not answer")
+            raise SilentError("nothing came within {:g} s".format(channel.gettimeout()))
         except OSError as error:
             raise RefusedError("its runtime hung up: {}".format(error.strerror or error))
         if not more:
@@ -133,11 +133,23 @@ def run(what):
     try:
         what()
         sys.stdout.flush()
-    except (SilentError, RefusedError) as error:
+    except SilentError as error:
+        fail(3, error)
+    except RefusedError as error:
+        fail(4, error.args[0])
+    except (OSError, ValueError, struct.error) as error:
+        fail(4, "what its runtime says is not understood: {}".format(error))
+    except KeyboardInterrupt:
+        os._exit(130)  # what is left to write may have no reader
+
+
+def fail(status, why):
+    """Say why on the error stream, and end."""
+    try:
         sys.stdout.flush()
-        sys.stderr.write("{}\n".format(error.args[0]))
-        sys.exit(3 if isinstance(error, SilentError) else 4)
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)  # what is left to write has no reader
+    except OSError:
+        os._exit(status)
+    sys.stderr.write("{}\n".format(why))
+    sys.exit(status)
 PYTHON
 }

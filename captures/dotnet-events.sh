@@ -27,9 +27,10 @@ class Session:
         self.channel, self.id = self.start(providers, rundown)
         self.ends = time.monotonic() + seconds
         self.stopper = None
-        self.held, self.at, self.position = b"", 0, 0
+        self.held, self.at, self.position, self.frequency = b"", 0, 0, 1
 
     def start(self, providers, rundown):
+        """Its connection and number."""
         told = struct.pack("<I", len(providers))
         for name, keywords, level, arguments in providers:
             told += struct.pack("<QI", keywords, level) + text_of(name) + text_of(arguments)
@@ -67,6 +68,7 @@ class Session:
         return b"".join(parts)
 
     def more(self):
+        """What comes next, once it comes; raises EOFError at the end."""
         while True:
             left = self.ends - time.monotonic()
             if left <= 0 or self.position > STREAM_BYTES:
@@ -149,6 +151,7 @@ class Kind:
         self.fields = self.read_fields(cursor, 0)
 
     def read_fields(self, cursor, depth):
+        """Name and type code of each, and the fields of a structure."""
         fields = []
         for _ in range(cursor.get("i") if depth < 4 else 0):
             code = cursor.get("i")
@@ -244,7 +247,7 @@ def blobs_of(cursor):
                 cursor.varint(), cursor.varint(), cursor.varint()
             thread = cursor.varint() if given & 4 else thread
             stack = cursor.varint() if given & 8 else stack
-            at += cursor.varint()
+            at = (at + cursor.varint()) % (1 << 64)  # it may go back
             cursor.at += 16 * bool(given & 16) + 16 * bool(given & 32)
             length = cursor.varint() if given & 128 else length
         else:

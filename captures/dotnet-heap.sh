@@ -16,8 +16,8 @@ TYPES = 200  # that are printed
 def heap(path, seconds, buffer_mb):
     """Print how many objects of which type there are, after a collection of all garbage; everything stands still for it."""
     flush_types(path)
-    names, counts, sizes, told, suspended, paused = {}, Counter(), Counter(), [], None, 0.0
-    induced, ended = None, False
+    names, counts, sizes, told = {}, Counter(), Counter(), []
+    suspended, paused, ended = None, 0.0, False
     session = Session(path, seconds, [(RUNTIME, HEAP, 5, "")], rundown=False, buffer_mb=buffer_mb)
     try:
         for event in events_of(session):
@@ -28,13 +28,9 @@ def heap(path, seconds, buffer_mb):
                 suspended = event.at
             elif number == GC_RESTARTED and suspended is not None:
                 paused = max(paused, (event.at - suspended) / session.frequency)
-                if ended:
+                if told:  # what stood still to tell of its objects goes on
+                    ended = True
                     session.finish()
-            elif number == GC_START and induced is None:
-                count, generation = cursor.get("II")
-                induced = count if generation == 2 else None
-            elif number == GC_END:
-                ended = ended or cursor.get("I") == induced
             elif number == NODES_TOLD:
                 index, count = cursor.get("II")
                 told.append(index)
@@ -49,7 +45,7 @@ def heap(path, seconds, buffer_mb):
     finally:
         session.close()
     if not sizes:
-        raise SilentError("its runtime told of no object within {:g} s".format(seconds))
+        raise SilentError("no object was told of within {:g} s".format(seconds))
     total = Counter()
     instances = Counter()
     for kind, size in sizes.items():

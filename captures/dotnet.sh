@@ -11,8 +11,10 @@ look() {
 RUNDOWN = "Microsoft-Windows-DotNETRuntimeRundown"
 POOL_ADJUSTED, EXCEPTION_THROWN = 55, 80
 METHOD_NAMED, MODULE_NAMED = 144, 154
-SAMPLED_S = 0.02  # threads are looked at every millisecond, and stand still for it
-THREADS = 1000  # that are printed
+SAMPLED_S = (0.02, 0.3, 1.5)  # threads are looked at every millisecond, and stand still for it; longer where none was seen
+TASKS = 4000
+METHODS = 300_000
+LOOK_BYTES = 800_000  # that are printed
 FRAMES = 60
 ADJUSTMENTS = 20
 ADJUSTED = ["warm-up", "initializing", "random move", "climbing move", "change point", "stabilizing", "starvation", "timed out"]
@@ -20,7 +22,7 @@ ADJUSTED = ["warm-up", "initializing", "random move", "climbing move", "change p
 
 def tasks_of(pid):
     """What the kernel knows of each thread: its number here and in its container, name, state, how long it ran and wanted to, switches."""
-    for tid in sorted(os.listdir("/proc/{}/task".format(pid)), key=int)[: 4 * THREADS]:
+    for tid in sorted(os.listdir("/proc/{}/task".format(pid)), key=int)[:TASKS]:
         folder = "/proc/{}/task/{}/".format(pid, tid)
         try:
             facts = dict(line.split(":\t", 1) for line in read(folder + "status").split("\n") if ":\t" in line)
@@ -44,8 +46,35 @@ def look(path, pid, number):
     row("tid", "inner", "name", "state", "ran_ms", "waited_ms", "switches")
     for task in tasks_of(pid):
         row(*task)
+    for seconds in SAMPLED_S:
+        stacks, managed, samples, methods, modules = sampled(path, seconds)
+        if stacks:
+            break
+    if not stacks:
+        section("trouble", kind="threads")
+        sys.stdout.write("Its runtime told of no thread within {:g} s: they reach no place where they can be looked at.\n".format(seconds))
+        return
+    frames = {thread: struct.unpack("<{}Q".format(len(stack) // 8), stack[: len(stack) // 8 * 8]) for thread, stack in stacks.items()}
+    names = names_of({address for each in frames.values() for address in each}, methods, modules)
+    section("stacks", n=number, threads=len(frames), samples=samples)
+    groups = OrderedDict()  # threads of a pool do the same: their stack is printed once, below the names of all of them
+    for thread, addresses in frames.items():
+        groups.setdefault((managed[thread] > 0, addresses[:FRAMES]), []).append(thread)
+    left = LOOK_BYTES
+    for (is_managed, addresses), threads in sorted(groups.items(), key=lambda group: -len(group[1])):
+        lines = ["Thread (0x{:X}):".format(thread) for thread in threads] + ["  [Native Frames]"] * (not is_managed)
+        text = "\n".join(lines + ["  " + names.get(address, "?!?") for address in addresses]) + "\n"
+        left -= len(text)
+        if left < 0:
+            sys.stdout.write("# and more threads, which find no room here\n")
+            break
+        sys.stdout.write(text)
+
+
+def sampled(path, seconds):
+    """The last stack of each thread, whether it was in managed code, how often all were looked at, and what names methods."""
     stacks, samples, managed, methods, modules = OrderedDict(), 0, Counter(), [], {}
-    session = Session(path, SAMPLED_S, [(PROFILER, 0, 4, "")], rundown=True)
+    session = Session(path, seconds, [(PROFILER, 0, 4, "")], rundown=True)
     try:
         for event in events_of(session):
             if event.kind.provider == PROFILER:
@@ -53,24 +82,15 @@ def look(path, pid, number):
                 samples += 1
                 managed[event.thread] += event.payload[:4] == b"\2\0\0\0"
             elif event.kind.provider == RUNDOWN and event.kind.number == METHOD_NAMED:
-                methods.append(event.payload)
+                if len(methods) < METHODS:
+                    methods.append(event.payload)
             elif event.kind.provider == RUNDOWN and event.kind.number == MODULE_NAMED:
                 module = Cursor(event.payload)
                 number_of = module.get("QQII")[0]
                 modules[number_of] = module.text().replace("\\", "/").rpartition("/")[2]
     finally:
         session.close()
-    if not samples:
-        raise SilentError("its runtime told of no thread")
-    frames = {thread: struct.unpack("<{}Q".format(len(stack) // 8), stack[: len(stack) // 8 * 8]) for thread, stack in stacks.items()}
-    names = names_of({address for each in frames.values() for address in each}, methods, modules)
-    section("stacks", n=number, threads=len(frames), samples=samples)
-    for thread, addresses in list(frames.items())[:THREADS]:
-        sys.stdout.write("Thread (0x{:X}):\n".format(thread))
-        if not managed[thread]:
-            sys.stdout.write("  [Native Frames]\n")
-        for address in addresses[:FRAMES]:
-            sys.stdout.write("  {}\n".format(names.get(address, "?!?")))
+    return stacks, managed, samples, methods, modules
 
 
 def names_of(addresses, methods, modules):
@@ -127,7 +147,7 @@ def watch(path, seconds):
             elif number == GC_SUSPENDING and event.payload[:4] in (b"\1\0\0\0", b"\6\0\0\0"):
                 suspended = event.at
             elif number == GC_RESTARTED and suspended is not None:
-                pauses.append((event.at - suspended) / session.frequency)
+                pauses.append(max(event.at - suspended, 0) / session.frequency)
                 suspended = None
             elif number == POOL_ADJUSTED:
                 _, threads, reason = cursor.get("dII")

@@ -1,6 +1,6 @@
 # A memory dump of one process by Sysinternals ProcDump, now or on a trigger, into $env:CAPTURE_SCRATCH. What ProcDump says is
-# English on every Windows. It is told to leave by its own event, never ended by force first: a process that it debugs could
-# end with it, and one that it dumps stay stopped.
+# English on every Windows. It is told to leave by its own event ("Automated Termination" in its help), which lets a process that
+# it dumps run on; ended by force, it could take one along that it debugs.
 
 $LEAVE_MS = 8000
 $OUTPUT_CHARS = 20000
@@ -56,8 +56,10 @@ $info.RedirectStandardInput = $true
 $info.RedirectStandardOutput = $true
 $info.RedirectStandardError = $true
 foreach ($name in 'TEMP', 'TMP') { $info.EnvironmentVariables[$name] = $env:CAPTURE_SCRATCH }  # older ones unpack another program
-# Whoever ends this step sets the events that are named here, and waits a moment, before anything is ended by force.
-[IO.File]::WriteAllText((Join-Path $env:CAPTURE_SCRATCH 'leave'), "Procdump-$id")
+# Whoever ends this step sets the events that are named here, and waits a moment, before anything is ended by force. Names of
+# events have large and small letters, and versions of ProcDump differ in them.
+$events = "ProcDump-$id", "Procdump-$id", "procdump-$id"
+[IO.File]::WriteAllLines((Join-Path $env:CAPTURE_SCRATCH 'leave'), [string[]]$events)
 $watch = [Diagnostics.Stopwatch]::StartNew()
 $dumper = [Diagnostics.Process]::Start($info)
 $dumper.StandardInput.Close()
@@ -69,7 +71,7 @@ if ($env:PARAM_WHEN -ne 'now') {
   # A dump that has begun is let end.
   if (-not $dumper.HasExited -and -not (Test-Path -LiteralPath $file)) {
     $late = $true
-    try { [void][Threading.EventWaitHandle]::OpenExisting("Procdump-$id").Set() } catch { }
+    foreach ($name in $events) { try { [void][Threading.EventWaitHandle]::OpenExisting($name).Set() } catch { } }
     if (-not $dumper.WaitForExit($LEAVE_MS)) { $dumper.Kill() }
   }
 }

@@ -17,4 +17,5 @@ all=$(processes)
 applications Java '^java$'
 applications Python '^(python[0-9.]*|uwsgi.*)$'
 applications Node.js '^node(js)?$'
+applications .NET '^dotnet$'
 exit 0

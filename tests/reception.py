@@ -13,7 +13,7 @@ from typing import TypeVar
 import yaml
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.approving import Approving
+from bot.approvals.approving import Approving
 from bot.errors import UserError
 from bot.insights import Reading
 from bot.journal import Journal

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from bot.approvals import Request
-from bot.approving import Approving, is_worse
+from bot.approvals.approving import Approving, is_worse
 from bot.errors import StepFailed, UserError
 from bot.journal import Journal
 from bot.model import (

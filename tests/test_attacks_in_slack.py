@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.approvals import Request
-from bot.approving import Approving
+from bot.approvals.approving import Approving
 from bot.errors import UserError
 from bot.journal import Journal
 from bot.model import (

@@ -35,6 +35,8 @@ from tests.fakes import ANA, AT, HERE, Script, a_capture, a_trigger
 from tests.fakes3 import AUDIT_BUCKET, BUCKET, FakeS3, Kept, refused
 from tests.office import office
 
+pytestmark = pytest.mark.thorough
+
 AUDIT = Audit(bucket=AUDIT_BUCKET, prefix="audit", lock=Lock(mode="compliance", days=365))
 FIELDS = {
     *("seq", "at", "action", "who", "source", "channel", "incident", "capture", "recipe", "targets", "parameters"),

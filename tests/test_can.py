@@ -11,10 +11,12 @@ import yaml
 
 from bot.cli import main
 from bot.errors import UserError
-from bot.explaining import Question, explain
 from bot.model import Membership, Verb
+from bot.permission.explaining import Question, explain
 from bot.playground.workspace import App, Fault, Workspace
 from bot.settings import load
+
+pytestmark = pytest.mark.thorough
 
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 CONFIG = """

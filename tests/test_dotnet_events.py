@@ -72,17 +72,17 @@ def varint(value: int) -> bytes:
     return bytes([*parts, value])
 
 
-def blob(kind: int, thread: int, stack: int, payload: bytes) -> bytes:
+def blob(kind: int, thread: int, stack: int, payload: bytes, later: int = 7) -> bytes:
     """An event with a header that says everything."""
     flags = 1 | 2 | 4 | 8 | 128
     return (
         bytes([flags])
-        + varint(kind) + varint(1) + varint(thread) + varint(0) + varint(thread) + varint(stack) + varint(7)
+        + varint(kind) + varint(1) + varint(thread) + varint(0) + varint(thread) + varint(stack) + varint(later)
         + varint(len(payload)) + payload
     )  # fmt: skip
 
 
-def stream(*payloads: bytes) -> bytes:
+def stream(*payloads: bytes, later: tuple[int, ...] = ()) -> bytes:
     """A session with one kind of event, each with a stack of two addresses."""
     data = b"Nettrace" + struct.pack("<i", 20) + b"!FastSerialization.1"
     data += opened(b"Trace") + bytes(24) + struct.pack("<q", 1000) + bytes(16) + b"\6"
@@ -92,7 +92,10 @@ def stream(*payloads: bytes) -> bytes:
     header = struct.pack("<hhqq", 20, 1, 0, 0)
     data += block(len(data), METADATA, header + blob(0, 0, 0, about))
     data += block(len(data), STACK, struct.pack("<iii", 1, 1, 16) + struct.pack("<QQ", 10, 20))
-    data += block(len(data), EVENT, header + b"".join(blob(5, 42, 1, payload) for payload in payloads))
+    blobs = [
+        blob(5, 42, 1, payload, after) for payload, after in zip(payloads, later or [7] * len(payloads), strict=True)
+    ]
+    data += block(len(data), EVENT, header + b"".join(blobs))
     return data + b"\1"
 
 
@@ -111,7 +114,14 @@ def test_an_event_is_read_with_its_kind_stack_and_fields() -> None:
     assert (first.kind.provider, first.kind.number, first.kind.name) == ("Shop", 9, "Sold")
     assert (first.thread, struct.unpack("<QQ", first.stack)) == (42, (10, 20))
     assert CLIENT["values_of"](second.kind.fields, CLIENT["Cursor"](second.payload)) == {"Name": "pears", "Mean": 2.5}
-    assert second.at > first.at
+    assert second.at == first.at + 7
+
+
+def test_time_may_go_back() -> None:
+    """From one thread's events to another's, by a difference that wraps."""
+    first, second = read(stream(SOLD, SOLD, later=(7, (1 << 64) - 5)))
+
+    assert (first.at, second.at) == (7, 2)
 
 
 @given(st.integers(0, len(stream(SOLD, SOLD))))
@@ -161,6 +171,16 @@ def test_a_command_that_is_not_answered_says_why(answer: bytes, error: str, word
 
         with pytest.raises(CLIENT[error], match=words):
             CLIENT["answer"](ours)
+
+
+def test_a_runtime_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    """It takes the connection, as one does whose threads stand still."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+
+        with pytest.raises(CLIENT["SilentError"], match="nothing came within"):
+            CLIENT["ask"](str(tmp_path / "socket"), 4, 4, timeout_s=0.05)
 
 
 def test_an_answer_is_its_payload() -> None:

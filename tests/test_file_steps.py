@@ -11,6 +11,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from bot.errors import StepFailed
+from bot.insights import FILE_BYTES
 from bot.model import File, Moved, Outcome, Script, State, Step, StepFinished, StepResult
 from bot.reporters import pagerduty, slack_message
 from bot.reporters.terminal import render
@@ -81,6 +82,18 @@ async def test_a_report_that_is_too_long_does_not_cost_the_file() -> None:
     result = bench.results["core"]
     assert bench.stored("app-1/core.txt") == b"x" * 30 + b"y" * 10
     assert (result.cut, bench.store.objects[KEY], result.files[0].cut) == (True, b"core", False)
+
+
+async def test_an_insight_reads_the_beginning_of_the_file_and_its_words_are_redacted() -> None:
+    """Within a bound; the file itself comes past the redaction."""
+    bench = Bench(a_play(b"report\n", HEAD, b"pwd " + SECRET, bytes(FILE_BYTES), FileEnd()))
+
+    await bench.run(replace(a_file_step(limit_bytes=10**8), insight="opener"))
+
+    (finding,) = bench.results["core"].findings
+    assert finding.text == f"{FILE_BYTES} bytes"
+    assert SECRET.decode() not in finding.evidence[0]
+    assert finding.evidence[0].startswith("pwd [masked:")
 
 
 async def test_a_file_without_a_report_is_kept() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.desk.handing import Handing
 from bot.errors import UserError
-from bot.handing import Handing
 from bot.journal import Journal
 from bot.model import Denied, Effect, Given, Member, Membership, Person, Policy, Rule, Verb
 from bot.permission import NotAllowed, Permission

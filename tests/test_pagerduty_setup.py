@@ -23,6 +23,8 @@ from bot.playground.pagerduty import Fault, PagerDutyStandIn
 from bot.settings import WEBHOOKS, PagerDuty
 from bot.web import Web
 
+pytestmark = pytest.mark.thorough
+
 URL = f"https://capturebot.example{WEBHOOKS}"
 ORDERS = Service(name="orders", pagerduty="PSERVIC", targets=("app-1",))
 BILLING = Service(name="billing", pagerduty="PBILLIN", targets=("app-1",))

@@ -13,7 +13,6 @@ from bot.command import Help, List
 from bot.errors import UserError
 from bot.incidents import FirstSets
 from bot.journal import Journal
-from bot.menu import menu
 from bot.model import (
     Denied,
     Effect,
@@ -34,6 +33,7 @@ from bot.model import (
     Verb,
 )
 from bot.permission import OURSELVES, Asker, NotAllowed, Permission
+from bot.permission.menu import menu
 from bot.slack.answers import Answer
 from bot.slack.clerk import Clerk
 from bot.slack.guide import Guide

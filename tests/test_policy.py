@@ -197,6 +197,7 @@ def rank(decision: Decision) -> int:
     return RANKS[decision.verdict]
 
 
+@pytest.mark.thorough
 @given(POLICIES, questions(), st.randoms())
 def test_the_order_of_rules_does_not_matter(policy: Policy, question: Asked, chance: random.Random) -> None:
     """And so no order grants what a deny forbids."""
@@ -209,6 +210,7 @@ def test_the_order_of_rules_does_not_matter(policy: Policy, question: Asked, cha
     assert first.approval == again.approval
 
 
+@pytest.mark.thorough
 @given(POLICIES, questions())
 def test_what_a_deny_forbids_is_never_granted(policy: Policy, question: Asked) -> None:
     """Nor is what it might forbid."""
@@ -218,6 +220,7 @@ def test_what_a_deny_forbids_is_never_granted(policy: Policy, question: Asked) -
     assert not denies or decision.verdict is Verdict.REFUSED
 
 
+@pytest.mark.thorough
 @given(POLICIES, ANY_RULES, questions())
 def test_one_more_deny_never_grants_more(policy: Policy, rule: Rule, question: Asked) -> None:
     """Whatever it says, and wherever it stands."""
@@ -226,6 +229,7 @@ def test_one_more_deny_never_grants_more(policy: Policy, rule: Rule, question: A
     assert rank(decide(more, question)) <= rank(decide(policy, question))
 
 
+@pytest.mark.thorough
 @given(POLICIES, ANY_RULES, questions())
 def test_one_more_allow_never_grants_less(policy: Policy, rule: Rule, question: Asked) -> None:
     """What one rule allows, another allow does not take away."""
@@ -234,6 +238,7 @@ def test_one_more_allow_never_grants_less(policy: Policy, rule: Rule, question: 
     assert rank(decide(more, question)) >= rank(decide(policy, question))
 
 
+@pytest.mark.thorough
 @given(POLICIES, questions())
 def test_what_is_not_known_never_grants_more(policy: Policy, question: Asked) -> None:
     """Groups that Slack did not tell, a channel's name that it did not, somebody whom it does not know."""
@@ -247,6 +252,7 @@ def test_what_is_not_known_never_grants_more(policy: Policy, question: Asked) ->
     assert decide(policy, unknown).verdict is Verdict.REFUSED
 
 
+@pytest.mark.thorough
 @given(POLICIES, questions())
 def test_what_is_still_to_be_chosen_is_refused_only_where_every_choice_is(policy: Policy, question: Asked) -> None:
     """So that a menu leaves out nothing that could be run."""
@@ -255,6 +261,7 @@ def test_what_is_still_to_be_chosen_is_refused_only_where_every_choice_is(policy
     assert rank(decide(policy, still_open)) >= min(rank(decide(policy, question)), 1)
 
 
+@pytest.mark.thorough
 @given(POLICIES, questions())
 def test_the_rules_of_an_explanation_make_the_answer(policy: Policy, question: Asked) -> None:
     """Each rule about the verb is judged once, in the order of the file, and the reason names one that matters."""
@@ -274,6 +281,7 @@ def test_the_rules_of_an_explanation_make_the_answer(policy: Policy, question: A
     assert all(one.rule.effect is wanted[decision.verdict] and one.match is not Match.NO for one in named)
 
 
+@pytest.mark.thorough
 @given(POLICIES, questions())
 def test_targets_that_the_same_rules_touch_have_one_answer(policy: Policy, question: Asked) -> None:
     """Which is why a menu asks for one of them only."""
@@ -285,6 +293,7 @@ def test_targets_that_the_same_rules_touch_have_one_answer(policy: Policy, quest
             assert other.verdict is decide(policy, question).verdict
 
 
+@pytest.mark.thorough
 @given(POLICIES, st.lists(questions(), min_size=1, max_size=4))
 def test_several_targets_are_refused_where_one_is(policy: Policy, asked_of: list[Asked]) -> None:
     """And need the strictest approval of all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from bot import cost
 from bot.insights import Reading
 from bot.insights.minidump import HEAD_BYTES, MODULES, Module, parse
 from bot.insights.procdump import procdump
-from bot.model import Carry, Level
+from bot.model import Carry, File, Level
 from bot.recipes import bind_parameters, builtin_folder, load_folder
 from bot.transports import windows_carrying
 from bot.transports.windows_carrying import Load, load_for, machine_of
@@ -194,6 +195,38 @@ def test_a_process_may_be_called_anything(app: str) -> None:
     recipe = load_folder(builtin_folder())["procdump"]
 
     assert bind_parameters(recipe, {"app": app})["app"] == app
+
+
+# --- what its scripts may do --------------------------------------------------------------------
+
+WRITES = {
+    "Remove-Item": {
+        "-LiteralPath $file",
+        "-LiteralPath (Join-Path $env:CAPTURE_SCRATCH",
+        "'HKCU:\\Software\\Sysinternals\\ProcDump'",
+    },
+    "Invoke-CimMethod": {"-InputObject $process -MethodName GetOwner"},
+}
+
+
+def test_the_scripts_change_nothing_but_their_own_folder() -> None:
+    """And the mark that ProcDump leaves when its licence is accepted, where it was not there before."""
+    recipe = load_folder(builtin_folder())["procdump"]
+    action = recipe.steps[0].action
+    assert isinstance(action, File)
+    assert recipe.cost
+    code = re.sub(r"(?m)^\s*#.*$", "", action.script.text + recipe.cost.script.text)
+
+    changes = [
+        (command, rest)
+        for command, rest in re.findall(
+            r"(?<![\w'-])([A-Z]\w+-(?:Item|CimMethod|Process|Content|Service))\b *([^\n|;]*)", code
+        )
+        if not command.startswith(("Get-", "Test-", "Show-"))
+    ]
+
+    assert {command for command, _ in changes} == WRITES.keys()
+    assert all(rest.startswith(tuple(WRITES[command])) for command, rest in changes)
 
 
 # --- the tool that is brought along -------------------------------------------------------------

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.desk.recovery import INTERRUPTED, UNWRITTEN, Recovery, _again
 from bot.errors import JournalError
 from bot.journal import Journal
 from bot.model import Artifact, Finished, Moved, Outcome, Started, State, StepFinished, StepResult, StopAsked
-from bot.recovery import INTERRUPTED, UNWRITTEN, Recovery, _again
 from bot.report.writing import Reports
 from bot.reporters.pagerduty import render
 from bot.runner import manifest_of

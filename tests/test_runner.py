@@ -68,7 +68,7 @@ class Bench:
         self.runner = Runner(
             transports={"local": self.transport},
             store=self.store,
-            insights={"hog": self.read, "broken": self.break_down},
+            insights={"hog": self.read, "broken": self.break_down, "opener": self.open},
             redactor=lambda _: Redactor(lambda: (SECRET,), salt=b"salt"),
             emit=self.emit,
             limits=limits or Limits(),
@@ -86,6 +86,11 @@ class Bench:
     @staticmethod
     def read(reading: Reading) -> list[Finding]:
         return [Finding(level=Level.BAD, text=f"read {len(reading.text)} on {reading.target}")]
+
+    @staticmethod
+    def open(reading: Reading) -> list[Finding]:
+        content = reading.file.decode("latin-1")
+        return [Finding(level=Level.INFO, text=f"{len(content)} bytes", evidence=(content[:100],))]
 
     @staticmethod
     def break_down(_: Reading) -> list[Finding]:

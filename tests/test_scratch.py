@@ -261,7 +261,7 @@ async def test_a_process_that_a_step_left_stopped_runs_again(local: LocalTranspo
         text = f'echo "{pid} {born(pid)}" >"$CAPTURE_SCRATCH/paused"; kill -STOP {pid}; echo on; '
         ended = await start(local, HERE, a_script(text))
         await keep(ended)
-        assert state(pid) == "S"
+        assert await until(lambda: state(pid) == "S")
         assert ended.remark == f"Pid {pid} was left stopped and runs again."
 
         stopped = await start(local, HERE, a_script(text + "sleep 60", timeout_s=60))
@@ -271,7 +271,7 @@ async def test_a_process_that_a_step_left_stopped_runs_again(local: LocalTranspo
         proof = await stopped.stop()
         await keep_rest(output)
 
-        assert state(pid) == "S"
+        assert await until(lambda: state(pid) == "S")
         assert proof.endswith(f"gone, target running again (pid {pid}), no temporary file left")
 
 

@@ -12,8 +12,8 @@ from bot.cli import main
 from bot.errors import ConfigError, UserError
 from bot.incidents import FirstSets
 from bot.journal import Journal
-from bot.menu import Menu
 from bot.model import Accepted, Capture, Person, Place, Refused, Service, Source
+from bot.permission.menu import Menu
 from bot.recipes import builtin_folder, load_folder
 from bot.settings import load
 from bot.slack import answers

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.menu import Menu
 from bot.model import Accepted, Service, State
+from bot.permission.menu import Menu
 from bot.playground.workspace import Fault
 from bot.playground.workspace.modals import check_view
 from bot.slack import home

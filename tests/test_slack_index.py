@@ -34,6 +34,8 @@ from bot.reporters.slack_message import Message
 from bot.story import Story, story
 from tests.fakes import ANA, AT, a_capture, a_recipe, accepted, an_artifact
 
+pytestmark = pytest.mark.thorough
+
 SCHEMAS = Path(os.environ.get("CAPTUREBOT_SCHEMAS", Path(__file__).parents[2] / "shared/reference/schemas"))
 EDIT_CHARS = 4_000  # Slack refuses an edit over that
 BLOCK_CHARS = 13_000  # and messages with blocks of about that

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from bot.menu import Menu
 from bot.model import (
     Artifact,
     Compared,
@@ -36,6 +35,7 @@ from bot.model import (
     Suggestion,
     Target,
 )
+from bot.permission.menu import Menu
 from bot.playground.workspace.blocks import check_blocks
 from bot.playground.workspace.modals import check_view
 from bot.reporters.slack_announcement import Announcement, Choice, announce

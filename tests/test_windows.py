@@ -299,6 +299,27 @@ def test_a_target_is_reached_as_its_settings_say(tmp_path: Path) -> None:
     assert way_of(target, a_run("x"), TargetKind.MYSQL) == ""
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("C:\\My Tools & more", ""),
+        ("C:\\a;D:\\b", "must be a folder of Windows"),
+        ("/opt/tools", "must be a folder of Windows"),
+        ("tools", "must be a folder of Windows"),
+    ],
+)
+def test_a_targets_own_tools_are_one_folder(tmp_path: Path, given: str, says: str) -> None:
+    """It is put behind the PATH there."""
+    text = f"windows: {{host: a, user: b, tools: '{given}'}}"
+    if says:
+        with pytest.raises(ConfigError, match=says):
+            a_target(tmp_path, text)
+    else:
+        windows = a_target(tmp_path, text).windows
+        assert windows
+        assert windows.tools == given
+
+
 @pytest.mark.parametrize("other", ["local: true", "ssh: {host: a, user: b}"])
 def test_a_target_is_one_machine(tmp_path: Path, other: str) -> None:
     """Two ways to run programs would leave open where they run."""

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.insights import Reading, Section, words
-from bot.insights.windowscrashes import crash_of
+from bot.insights.windowscrashes import crash_of, crashes
 from bot.insights.windowsevents import log_events
 from bot.insights.windowsiis import read
 from bot.insights.windowsnet import connections
 from bot.insights.windowssockets import Range, netstat, range_of, tasklist
 from bot.insights.windowsxml import Event, event_of, events, text_of, time_of
 from bot.model import Finding, Level
+from bot.recipes import bind_parameters, builtin_folder, load_folder
 
 RECORDINGS = Path(__file__).parent / "recordings"
 AT = datetime(2026, 11, 23, 3, 10, tzinfo=UTC)
@@ -124,6 +125,19 @@ def test_many_connections_that_are_closed_are_told_with_their_peer() -> None:
     (finding,) = connections(Reading(text=f"### connections at={AT.isoformat()}\n{head}{rows}", target="web-1"))
 
     assert finding.text.startswith("6,000 connections in TIME_WAIT to 10.0.0.7:8080: each is opened anew")
+
+
+def test_ports_that_are_only_bound_are_in_use() -> None:
+    """A program that binds and never connects uses them up as well, and is named; what listens does not count."""
+    head = f"### range at={AT.isoformat()} family=ipv4\nStart Port : 50000\nNumber of Ports : 255\n### connections at={AT.isoformat()}\n"
+    head += "local\tlocal_port\tremote\tremote_port\tstate\tpid\tage_s\n"
+    bound = "".join(f"0.0.0.0\t{50000 + n}\t0.0.0.0\t0\tBound\t4420\t9\n" for n in range(240))
+    listening = bound.replace("Bound", "Listen")
+
+    (finding,) = connections(Reading(text=head + bound, target="web-1"))
+
+    assert finding.text == "240 of 255 ports for new connections are in use: 240 by pid 4420"
+    assert list(connections(Reading(text=head + listening, target="web-1"))) == []
 
 
 # --- events -------------------------------------------------------------------------------------
@@ -273,6 +287,26 @@ def test_a_crash_is_known_by_source_number_and_values(event: Event, says: str | 
     assert (f"{crash.what} {crash.how}" if crash else None) == says
 
 
+def test_a_crash_offers_a_dump_of_the_next_one() -> None:
+    """With parameters that the recipe takes; where the name is no name, nothing is offered."""
+    recipe = load_folder(builtin_folder())["procdump"]
+    crashed = an_event("Application Error", 1000, "Größe 2.exe", "", "", "b.dll", "", "", "c0000005")
+    hung = an_event("Application Hang", 1002, "a.exe")
+    service = an_event("Service Control Manager", 7034, "x", binary="SQLAgent$ERP".encode("utf-16-le").hex())
+    odd = an_event("Application Error", 1000, 'a"b.exe')
+    power = an_event("Microsoft-Windows-Kernel-Power", 41, "159")
+
+    offered = [each.next for event in (crashed, hung, service, odd, power) for each in crashes([event], 0.0)]
+
+    assert [one.parameters for next_ in offered for one in next_] == [
+        {"app": "Größe 2.exe", "when": "exception"},
+        {"app": "a.exe", "when": "hang"},
+        {"app": "SQLAgent$ERP", "when": "exception"},
+    ]
+    for one in (one for next_ in offered for one in next_):
+        bind_parameters(recipe, {name: str(value) for name, value in one.parameters.items()})
+
+
 HOSTILE = "evil\x1b[31m\u202e<!channel> *b*\n### events at=now"
 
 
@@ -313,6 +347,22 @@ def test_what_was_not_read_is_not_called_new() -> None:
     (new,) = findings(60, rows)
     assert new.level is Level.WARN
     assert new.text.startswith("disk 153 (warning: a request was tried again) is new since 03:09:00 UTC")
+
+
+@pytest.mark.parametrize(("number", "is_new"), [(499, True), (500, False)])
+def test_the_newest_that_wevtutil_was_asked_for_do_not_tell_what_was_before(number: int, is_new: bool) -> None:  # noqa: FBT001 — a column of the table above
+    """They may be all of the last minutes alone."""
+    made = [Event(at=AT.timestamp() - n / 5, channel="System", provider="Shop", id=7, level=2) for n in range(number)]
+    text = (
+        f"### events at={AT.isoformat()} minutes=60\nat\tchannel\tprovider\tid\tlevel\n"
+        f"### channels at={AT.isoformat()}\nchannel\tevents\tfrom\terror\nSystem\t0\t2026-11-22T02:10:00Z\tx\n"
+        f"### wevtutil at={AT.isoformat()} channel=System\n" + "\n".join(map(xml_of, made))
+    )
+
+    said = [finding.text for finding in log_events(Reading(text=text, target="web-1"))]
+
+    assert any("is new since" in sentence for sentence in said) is is_new
+    assert len(said) == 1
 
 
 def test_a_source_with_a_hostile_name_steers_nothing() -> None:

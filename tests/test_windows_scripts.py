@@ -111,6 +111,7 @@ def test_light_recipes_only_read(recipe: str) -> None:
         ("version 5.1.17763.1 10.0.17763.0", "ok: web-1 is Windows 10.0.17763.0 with PowerShell 5.1.17763.1"),
         ("rights administrator debug-privilege event-log performance-counters", "ok: our account there may open other users' processes, read event logs and read performance counters"),
         ("rights event-log", "ok: our account there may read event logs"),
+        ("version 4.0 6.3.9600.0", "warn: web-1 is Windows 6.3.9600.0 with PowerShell 4.0, and recipes are written for 5.1 — install Windows Management Framework 5.1"),
         ("rights", "ok: our account there has no rights beyond a user's"),
         ("temp 800000000 128000000000 C:\\a b\\", "warn: 800 MB of 128 GB free for what steps leave, in C:\\a b\\ — Dism.exe /Online /Cleanup-Image /StartComponentCleanup, or remove what nobody needs"),
         ("pages 850 850 1252", "warn: programs write code page 850 there, and other letters than English ones come damaged — Set-ItemProperty HKLM:\\SYSTEM\\CurrentControlSet\\Control\\Nls\\CodePage OEMCP 65001; Restart-Computer"),

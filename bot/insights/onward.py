@@ -14,6 +14,7 @@ READERS = (
     (re.compile(r"java"), "java-threads", "Threads"),
     (re.compile(r"python|gunicorn|uwsgi|celery|uvicorn"), "python-threads", "Threads"),
     (re.compile(r"node"), "node", "Event loop"),
+    (re.compile(r"dotnet"), "dotnet", "Threads"),
 )
 
 

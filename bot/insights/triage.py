@@ -11,7 +11,12 @@ from bot.model import Finding, Level, Suggestion
 NAMED = 3
 OFFERED = 5
 BUSY = 1.0  # percent of one processor, while it was looked at; what rests is not worth a button
-RECIPES = {"Java": "java-threads", "Python": "python-threads", "Node.js": "node"}  # by kind of process
+RECIPES = {
+    "Java": "java-threads",
+    "Python": "python-threads",
+    "Node.js": "node",
+    ".NET": "dotnet",
+}  # by kind of process
 
 
 def applications(reading: Reading) -> Iterator[Finding]:

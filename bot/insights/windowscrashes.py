@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 
 from bot.insights import words
 from bot.insights.windowsxml import Event, text_of
-from bot.model import Finding, Level
+from bot.model import Finding, Level, Suggestion
 
 NAMED = 6  # kinds of crashes
 MOST = 500  # crashes that are looked at
 TEXT_CHARS = 200
+LABEL_CHARS = 60
 SAME_S = 120.0  # between what several sources say of one crash
 
 # ntstatus.h, and what compilers raise.
@@ -38,10 +39,12 @@ EXCEPTIONS = {
     "e0434352": "a .NET exception",
     "80000003": "a breakpoint",
 }
+HUNG = "did not answer any more and was ended"
 DOTNET = "e0434352"
 _WORD = re.compile(r"[\w.+-]{1,200}")  # read one by one, in time that grows with the text
 _EXCEPTIONS = ("Exception", "Error", "Abort")
 _NAME = re.compile(r"[A-Za-z_][\w+]*(?:\.[\w+]+)+", re.ASCII)
+_APP = re.compile(r"[\w.+$-][\w.+$ -]{0,60}")  # a name that is whole
 _CODE = re.compile(r"(?:0x)?([0-9a-f]{1,8})", re.IGNORECASE)
 
 
@@ -83,7 +86,17 @@ def crashes(events: Sequence[Event], since: float) -> Iterator[Finding]:
             text=words.clean(text, TEXT_CHARS),
             weight=0.95 if is_host else min(0.7 + len(late) / 50, 0.9),
             evidence=words.evidence(*(crash.line for crash in reversed(late))),
+            next=() if is_host else _dump(what, how),
         )
+
+
+def _dump(what: str, how: str) -> tuple[Suggestion, ...]:
+    """To be there when it happens again."""
+    app, when = what.removeprefix("Service "), "hang" if how == HUNG else "exception"
+    if not _APP.fullmatch(app):
+        return ()
+    label = words.clean(f"Dump of {app} when it {'hangs' if how == HUNG else 'fails'} again", LABEL_CHARS)
+    return (Suggestion(label=label, recipe="procdump", parameters={"app": app, "when": when}),)
 
 
 def _single(found: list[Crash]) -> list[Crash]:
@@ -159,12 +172,12 @@ def _report(event: Event) -> Said:
     if kind == "CLR20r3":
         return parameters[0], f"ended by {parameters[8] or 'a .NET exception'}", 0
     if kind in {"AppHangB1", "AppHangTransient"}:
-        return parameters[0], "did not answer any more and was ended", 0
+        return parameters[0], HUNG, 0
     return None
 
 
 def _hang(event: Event) -> Said:
-    return event.value("AppName", 0), "did not answer any more and was ended", 2
+    return event.value("AppName", 0), HUNG, 2
 
 
 def _service(event: Event) -> Said:

@@ -6,7 +6,7 @@ Events are known by provider, number and level. Their texts, which Windows trans
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from bot.model import Finding, Level
 
 TEXT_CHARS = 200
 TOLD = 4  # sources
+WEVTUTIL_MOST = 500  # events that the script asks it for
 KINDS = 300  # that are looked at, those that came most
 LEAST = 3  # events of one kind, before it is told
 STEADY_LEAST = 30  # that came all the time
@@ -89,11 +90,11 @@ class Window:
 def log_events(reading: Reading) -> Iterator[Finding]:
     """Name crashes, sources that are new or burst, and channels that could not be read."""
     parts = sections(reading.text)
-    window = _window(parts)
+    fallen_back = [event for part in parts if part.name == "wevtutil" for event in events(part.body)]
+    window = _window(parts, fallen_back)
     if window is None:
         return
     died = [event for part in parts if part.name == "crashes" for event in events(part.body)]
-    fallen_back = [event for part in parts if part.name == "wevtutil" for event in events(part.body)]
     yield from crashes(_distinct([*died, *fallen_back]), window.start)
     samples = {
         (event.provider, event.id): event for part in parts if part.name == "details" for event in events(part.body)
@@ -121,7 +122,8 @@ def _distinct(found: Sequence[Event]) -> list[Event]:
     return list({(event.at, event.provider, event.id, event.data): event for event in found}.values())
 
 
-def _window(parts: Sequence[Section]) -> Window | None:
+def _window(parts: Sequence[Section], others: Sequence[Event]) -> Window | None:
+    """What was looked at; *others* are of channels that only wevtutil could read, so many of each at most."""
     for part in parts:
         minutes = words.number(part.facts.get("minutes"))
         if part.name == "events" and minutes > 0:
@@ -133,6 +135,9 @@ def _window(parts: Sequence[Section]) -> Window | None:
                 for row in other.rows()
                 if (begun := time_of(row.get("from", ""))) is not None
             }
+            for channel, number in Counter(event.channel for event in others).items():
+                if number >= WEVTUTIL_MOST:
+                    read[channel] = min(event.at for event in others if event.channel == channel)
             return Window(start=end - minutes * 60, end=end, read=read)
     return None
 
@@ -183,7 +188,9 @@ def _source(
     elif is_error and len(late) >= STEADY_LEAST and len(late) >= STEADY_SHARE * total:
         level, weight = Level.WARN, 0.35
         span = words.duration(window.end - max(window.start, covered.start))
-        text = f"{kind.spoken} {words.count(len(late))} times in {span}, as before: {words.percent(len(late) / total)} of the events"
+        text = (
+            f"{kind.spoken} {words.count(len(late))} times in {span}: {words.percent(len(late) / total)} of the events"
+        )
     else:
         return
     yield Finding(level=level, text=words.clean(text, TEXT_CHARS), weight=weight, evidence=lines)

@@ -34,8 +34,8 @@ class Socket:
 
     @property
     def is_listening(self) -> bool:
-        """Whether it waits for others."""
-        return self.state == LISTENING or (not self.remote_port and self.remote in _NOBODY)
+        """Whether it waits for others. What is only bound to a port has no other side either, but takes one from new connections."""
+        return self.state == LISTENING or (not self.state and not self.remote_port and self.remote in _NOBODY)
 
 
 @dataclass(frozen=True, slots=True)

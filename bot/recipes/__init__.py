@@ -38,10 +38,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 def load_folder(folder: Path) -> dict[str, Recipe]:
     """The recipes in *folder* by name, naming any insight. Raises ConfigError with every problem."""
-    return _load([folder], None, None)
+    return _load([folder], None, ())
 
 
-def load_all(folders: Sequence[Path], *, insights: Collection[str], tools: Path | None = None) -> dict[str, Recipe]:
+def load_all(folders: Sequence[Path], *, insights: Collection[str], tools: Sequence[Path] = ()) -> dict[str, Recipe]:
     """The recipes of all *folders* by name; their steps may name *insights*, and carry what lies in *tools* or beside the bot.
 
     Raises ConfigError with every problem of every file.
@@ -49,7 +49,7 @@ def load_all(folders: Sequence[Path], *, insights: Collection[str], tools: Path 
     return _load(folders, insights, tools)
 
 
-def _load(folders: Sequence[Path], insights: Collection[str] | None, tools: Path | None) -> dict[str, Recipe]:
+def _load(folders: Sequence[Path], insights: Collection[str] | None, tools: Sequence[Path]) -> dict[str, Recipe]:
     files: dict[str, list[Path]] = {}
     problems: list[Problem] = []
     for folder in {folder.resolve(): folder for folder in folders}.values():
@@ -59,7 +59,7 @@ def _load(folders: Sequence[Path], insights: Collection[str] | None, tools: Path
             else:
                 files.setdefault(path.stem, []).append(path)
     beside_the_bot = Path(sys.executable).parent
-    library = Library(files, insights=insights, tools=(tools, beside_the_bot) if tools else (beside_the_bot,))
+    library = Library(files, insights=insights, tools=(*tools, beside_the_bot))
     recipes = {name: library.recipe(path) for name, paths in sorted(files.items()) for path in paths}
     if problems or library.problems:
         raise ConfigError((*problems, *library.problems))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from bot.approvals import Request
-from bot.approving import ending
+from bot.approvals.approving import ending
+from bot.desk.offers import command
 from bot.model import DIGEST_SHOWN, Ruling
-from bot.offers import command
 from bot.reporters.slack_buttons import Block, actions, button, plain
 from bot.reporters.slack_message import Line, Message, Span, compose, moment
 

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from bot.baselines.schedule import Planned
 from bot.command import USAGE
+from bot.desk.offers import command
 from bot.errors import UserError
 from bot.insights import words
-from bot.menu import Menu
 from bot.model import (
     ApprovalAsked,
     Artifact,
@@ -25,7 +25,7 @@ from bot.model import (
     Service,
     Trigger,
 )
-from bot.offers import command
+from bot.permission.menu import Menu
 from bot.reporters import compared as lines_of
 from bot.reporters.pagerduty import marker
 from bot.reporters.slack_buttons import Block

@@ -12,15 +12,14 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.approvals import Request
-from bot.approving import REASON_CHARS, Approving, ending
+from bot.approvals.approving import REASON_CHARS, Approving, ending
 from bot.model import Capture, Person, Place
 from bot.reporters import slack_approval
 from bot.reporters.slack_buttons import Block, plain
 from bot.reporters.slack_message import escape
-from bot.slack import metadata
+from bot.slack import metadata, modal
 from bot.slack.answering import Answering, Asking, asking_of
 from bot.slack.answers import Answer
-from bot.slack.modal import said
 from bot.slack.presses import Press, read
 from bot.slack.saying import beside, through
 
@@ -80,7 +79,7 @@ class Approvals:
         view, user = body["view"], body["user"]
         kept = metadata.read(view)
         if (place := kept.place) is None:
-            await ack(response_action="update", view=said("Break the glass", metadata.UNKNOWN))
+            await ack(response_action="update", view=modal.said("Break the glass", metadata.UNKNOWN))
             return
         who = Person(id=user["id"], name=user.get("name") or user.get("username") or user["id"])
         reason = str(view["state"]["values"].get(REASON, {}).get(REASON, {}).get("value") or "")

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from bot.baselines.schedule import Planned
 from bot.command import Compare, Link, MarkGood, Note, Report, Stop, Take, parse
 from bot.desk import Desk
+from bot.desk.joining import Taken
+from bot.desk.offers import command
 from bot.errors import DeliveryFailed, StoreError, UserError
 from bot.incidents import Begun, FirstSets
-from bot.joining import Taken
 from bot.journal import Journal
 from bot.model import Accepted, Capture, Joined, Offered, Person, Place, Service, Source, Trigger, Verb
-from bot.offers import command
 from bot.permission import about_capture
 from bot.report.writing import Reports
 from bot.reporters import slack_buttons

@@ -18,9 +18,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.command import Help, Take, parse
 from bot.desk import Desk
 from bot.errors import JournalError, UserError
-from bot.menu import menu
 from bot.model import Offered, Person, Place, Recipe, Source, Target, Trigger
 from bot.permission import Asker, NotAllowed
+from bot.permission.menu import menu
 from bot.recipes.parameters import fit
 from bot.slack import answers, metadata, modal, offers
 from bot.slack.answering import Say

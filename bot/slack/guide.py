@@ -8,9 +8,9 @@ from bot.baselines.schedule import Planned
 from bot.command import Ask, Help, List, Status
 from bot.desk import Desk
 from bot.errors import UserError
-from bot.menu import menu, readable
 from bot.model import Recipe, Verb
 from bot.permission import Asker, about
+from bot.permission.menu import menu, readable
 from bot.recipes import nearest
 from bot.slack import answers
 from bot.story import Story

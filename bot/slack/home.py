@@ -14,8 +14,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Desk
 from bot.errors import JournalError
-from bot.menu import Menu, menu, readable
 from bot.model import Person, Source
+from bot.permission.menu import Menu, menu, readable
 from bot.reporters.slack_buttons import Block, actions, button, plain
 from bot.slack import answers
 from bot.slack.clerk import Clerk

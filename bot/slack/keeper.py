@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from bot.announcing import guess
-from bot.approving import ending
+from bot.approvals.approving import ending
 from bot.desk import Desk
 from bot.errors import DeliveryFailed, UserError
 from bot.incidents import STALE_S, FirstSets, first_key, room_key

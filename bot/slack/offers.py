@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bot.desk.offers import HOLDS_S, command
 from bot.model import Offered
-from bot.offers import HOLDS_S, command
 from bot.reporters.slack_buttons import THREAD_AT_MOST, Block, actions, button, menu, plain
 from bot.reporters.slack_message import TEXT_CHARS, escape
 from bot.slack.answers import Answer

@@ -18,7 +18,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.approvals import Request
-from bot.approving import Approving
+from bot.approvals.approving import Approving
 from bot.desk import Desk
 from bot.errors import DeliveryFailed, JournalError
 from bot.journal import Journal

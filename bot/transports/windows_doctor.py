@@ -9,6 +9,7 @@ from bot.insights import words
 
 SHORT_OF_ROOM_BYTES = 1e9
 UTF8_PAGE = "65001"
+LEAST_POWERSHELL = [5, 1]
 
 # Into $rights, by the words that `wants:` of a step has for them: groups by their numbers and privileges by their names, which
 # no language of Windows changes. A privilege counts whether it is on or off: who needs it turns it on.
@@ -69,7 +70,7 @@ def read_examination(host: str, answer: Iterable[Sequence[str]]) -> list[str]:
                 rights = "an administrator" if admin == "True" else "no administrator"
                 lines.append(f"ok: {host} runs commands as {' '.join(name)}, {rights}")
             case ["version", powershell, windows]:
-                lines.append(f"ok: {host} is Windows {windows} with PowerShell {powershell}")
+                lines.append(_version(host, powershell, windows))
             case ["rights", *rights]:
                 may = [what for right, what in _MAY.items() if right in rights]
                 lines.append(
@@ -91,6 +92,14 @@ def read_examination(host: str, answer: Iterable[Sequence[str]]) -> list[str]:
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def _version(host: str, powershell: str, windows: str) -> str:
+    said = f"{host} is Windows {windows} with PowerShell {powershell}"
+    numbers = [int(part) for part in powershell.split(".")[:2] if part.isdecimal()]
+    if numbers < LEAST_POWERSHELL:
+        return f"warn: {said}, and recipes are written for 5.1 — install Windows Management Framework 5.1"
+    return f"ok: {said}"
 
 
 def _room(free: int, total: int, folder: str) -> str:

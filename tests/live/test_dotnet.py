@@ -18,7 +18,8 @@ from bot.recipes import load_folder
 from bot.transports.local import ENVIRONMENT
 from bot.transports.scratch import PLACES
 from tests.live.taking import Taken, take
-from tests.stage.dotnet import DEADLOCK, SHOP, application, dotnet
+from tests.stage.dotnet import DEADLOCK, SHOP, application, dotnet, tidy_up
+from tests.stage.machine import impossible
 from tests.steps import lives
 
 pytestmark = pytest.mark.live
@@ -152,6 +153,22 @@ async def test_without_its_socket_createdump_takes_the_dump(home: Path, tmp_path
     assert "by=createdump" in dumped.texts["heap"]
     assert dumped.line.startswith(f"Dump of shop (pid {pid}) (mini): ")
     assert left_behind() == []
+
+
+async def test_in_a_container_it_is_asked_and_not_dumped(home: Path, tmp_path: Path) -> None:
+    """Its file would lie in there; it calls itself by another number there, too."""
+    apart = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    if reason := impossible():
+        pytest.skip(reason)
+    try:
+        async with application(home, "stock", DEADLOCK, *apart):
+            looked = await take(tmp_path, "dotnet", app="stock", seconds=2)
+            cost = measured(app="stock", dump="mini")
+    finally:
+        tidy_up(1)  # its number in there
+
+    assert looked.line.startswith("Probably a deadlock: 2 threads of stock (pid ")
+    assert cost.refusals[0].startswith("it runs in a container, where its file would lie")
 
 
 async def test_a_stopped_process_is_told_and_not_waited_for(home: Path, tmp_path: Path) -> None:

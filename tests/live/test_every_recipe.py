@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -186,13 +185,12 @@ def windows(**recordings: str) -> Place:
 
 @asynccontextmanager
 async def dumped(folder: Path) -> AsyncIterator[Stood]:
-    """A process on a Wine host, whose dumps are real; the tool is brought there."""
+    """A process on a Wine host, whose dumps are real."""
     with wine() as prefix, victim(prefix) as pid:
-        (folder / "tools").mkdir()
-        shutil.copy(prefix.drive / "tools" / "procdump.exe", folder / "tools" / "procdump64.exe")
         async with windows_host(prefix, folder) as up:
             stand_in(up.temp)
-            yield Stood(target=_windows_way(up, folder), parameters={"pid": pid}, settings={"tools": "tools"})
+            target = {"windows": {**_windows_way(up, folder)["windows"], "tools": "C:\\tools"}}
+            yield Stood(target=target, parameters={"pid": pid})
 
 
 def _windows_way(up: WindowsHost, folder: Path) -> Mapping[str, Any]:

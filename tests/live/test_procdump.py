@@ -48,7 +48,7 @@ def tools(prefix: Prefix, tmp_path: Path) -> Path:
     """A folder of an operator's tools."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    shutil.copy(prefix.drive / "tools" / "procdump.exe", folder / "procdump64.exe")
+    shutil.copy(prefix.drive / "tools" / "procdump64.exe", folder)
     return folder
 
 

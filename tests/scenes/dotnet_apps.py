@@ -6,7 +6,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.stage import NOTHING, Broken, scene
-from tests.stage.dotnet import BUSY, COLLECTING, DEADLOCK, HOARDING, SHOP, STARVED, THROWING, application, dotnet
+from tests.stage.dotnet import (
+    BUSY,
+    COLLECTING,
+    DEADLOCK,
+    HOARDING,
+    LOCKED,
+    SHOP,
+    STARVED,
+    THROWING,
+    application,
+    dotnet,
+)
 from tests.stage.needs import calm, private_machine
 
 
@@ -21,6 +32,21 @@ async def deadlock(folder: Path) -> AsyncIterator[Broken]:
     async with application(folder, "stock", DEADLOCK) as pid:
         yield Broken(
             line=f"Probably a deadlock: 2 threads of stock (pid {pid}) wait for locks that nobody lets go, for <2..9> s: <any>",
+            parameters={"seconds": "2"},
+        )
+
+
+@scene(
+    "dotnet-lock-held",
+    "A thread of a .NET process sleeps with a lock that all others want.",
+    recipe="dotnet",
+    needs=(private_machine, dotnet),
+)
+async def lock_held(folder: Path) -> AsyncIterator[Broken]:
+    """One till, and six that charge."""
+    async with application(folder, "till", LOCKED) as pid:
+        yield Broken(
+            line=f"5 threads of till (pid {pid}) wait for locks for <2..9> s: 5 in Till.Charge; thread <1..9999999> is past it, sleeping in Till.Charge",
             parameters={"seconds": "2"},
         )
 
@@ -78,7 +104,7 @@ async def collecting(folder: Path) -> AsyncIterator[Broken]:
     """Each time all that is kept is gone through."""
     async with application(folder, "cart", COLLECTING) as pid:
         yield Broken(
-            line=f"cart (pid {pid}) stands still <30..99> % of the time for collecting garbage (the longest <any> ms); its heap is <any>"
+            line=f"cart (pid {pid}) stands still <30..99> % of the time for collecting garbage (the longest <1..3000> ms)<any>"
         )
 
 

@@ -52,6 +52,13 @@ class Stock {
   }
 }
 """
+LOCKED = """
+class Till {
+  static readonly object drawer = new object();
+  static void Charge() { lock (drawer) { Thread.Sleep(600000); } }
+  static void Main() { for (int each = 0; each < 6; each++) new Thread(Charge).Start(); Thread.Sleep(500); Ready.Say(); Thread.Sleep(-1); }
+}
+"""
 STARVED = """
 class Checkout {
   static int Pay(int order) { return Bank.Ask(order).Result; }
@@ -85,7 +92,7 @@ COLLECTING = """
 class Line { public Line Before; public long[] Numbers = new long[4]; }
 class Cart {
   static Line kept, cart;
-  static void Fill() { while (true) { cart = null; for (int each = 0; each < 5000; each++) cart = new Line { Before = cart }; GC.Collect(); } }
+  static void Fill() { while (true) { cart = null; for (int each = 0; each < 5000; each++) cart = new Line { Before = cart }; GC.Collect(); Thread.Sleep(10); } }
   static void Main() {
     for (int each = 0; each < 400000; each++) kept = new Line { Before = kept };
     new Thread(Fill).Start();

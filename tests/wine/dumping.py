@@ -22,7 +22,8 @@ set kind=-mm
 if "%PARAM_DUMP%"=="full" set kind=-ma
 set when=
 if "%PARAM_WHEN%"=="hang" set when=-h
-<nul set /p x=Procdump-%PARAM_PID%>"%CAPTURE_SCRATCH%\leave"
+>"%CAPTURE_SCRATCH%\leave" echo procdump-%PARAM_PID%
+>>"%CAPTURE_SCRATCH%\leave" echo ProcDump-%PARAM_PID%
 procdump64.exe -accepteula %kind% -r 1 %when% -n 1 %PARAM_PID% "%CAPTURE_SCRATCH%\dump.dmp"
 del "%CAPTURE_SCRATCH%\leave"
 if exist "%CAPTURE_SCRATCH%\dump.dmp" goto taken

@@ -33,7 +33,7 @@ FLAGS = {
     "powershell": ["-municode", "-lcrypt32"],
     "procdump": ["-municode", "-ldbghelp"],
 }
-FOLDERS = {"procdump": "tools"}  # which no PATH names
+PLACES = {"procdump": "tools/procdump64"}  # in a folder that no PATH names
 MAKE_S = 120.0
 PIECE_BYTES = 65536
 
@@ -105,7 +105,7 @@ def _make(place: Path, prefix: Prefix) -> None:
         (prefix.drive / "standins").mkdir()
         (place / "installed").touch()
     for name, flags in FLAGS.items():
-        source, program = HERE / f"{name}.c", prefix.drive / FOLDERS.get(name, "windows") / f"{name}.exe"
+        source, program = HERE / f"{name}.c", prefix.drive / f"{PLACES.get(name, f'windows/{name}')}.exe"
         program.parent.mkdir(exist_ok=True)
         if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
             subprocess.run([COMPILER, "-O1", "-Wall", "-Werror", "-o", program, source, *flags], check=True)

@@ -146,15 +146,16 @@ static void ask_to_leave(const wchar_t *place)
     char name[1000] = "";
     FILE *file;
     HANDLE event;
+    int asked = 0;
     swprintf(path, PATH_CHARS, L"%ls\\leave", place);
     if (!*place || !(file = _wfopen(path, L"rb")))
         return;
     name[fread(name, 1, sizeof name - 1, file)] = 0;
     fclose(file);
-    if (!(event = OpenEventW(EVENT_MODIFY_STATE, FALSE, wide(name))))
-        return;
-    SetEvent(event);
-    for (int n = 0; n < 25 && GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES; n++)
+    for (char *each = strtok(name, "\r\n"); each; each = strtok(NULL, "\r\n"))
+        if ((event = OpenEventW(EVENT_MODIFY_STATE, FALSE, wide(each))))
+            asked = SetEvent(event);
+    for (int n = 0; asked && n < 25 && GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES; n++)
         Sleep(200);
 }
 

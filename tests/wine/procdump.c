@@ -1,6 +1,6 @@
 /* Takes ProcDump's place: real minidumps by MiniDumpWriteDump, the same options and words as far as the recipe uses them.
    Its licence does not let the real one lie here. Triggers: -c and -m never happen; -h happens when an event
-   "happens-PID" is set; "Procdump-PID" ends the wait as it does in ProcDump, -cancel sets it. */
+   "happens-PID" is set; "ProcDump-PID" ends the wait, as ProcDump's help says. */
 #include <windows.h> /* before the others, which need it */
 
 #include <dbghelp.h>
@@ -73,7 +73,7 @@ int wmain(int argc, wchar_t **argv)
     if (waits) {
         printf("Press Ctrl-C to end monitoring without terminating the process.\n\n");
         events[0] = process;
-        swprintf(name, 40, L"Procdump-%lu", pid);
+        swprintf(name, 40, L"ProcDump-%lu", pid);
         events[1] = CreateEventW(NULL, TRUE, FALSE, name);
         swprintf(name, 40, L"happens-%lu", pid);
         events[2] = CreateEventW(NULL, TRUE, FALSE, name);

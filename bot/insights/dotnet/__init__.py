@@ -78,8 +78,10 @@ def dotnet(reading: Reading) -> Iterator[Finding]:
 def troubles(parts: Sequence[Section], process: str, recipe: str, target: str) -> Iterator[Finding]:
     """Why there is nothing, or not all, to be seen of *process*; *recipe* is what to type again where several match."""
     yield from unchosen(parts, recipe, target)
+    told = set()  # at both looks it may be the same
     for part in parts:
-        if part.name == "trouble":
+        if part.name == "trouble" and part.body not in told:
+            told.add(part.body)
             lines = part.body.strip().split("\n")
             level = Level.BAD if part.facts.get("kind") in {"stopped", "hung"} else Level.WARN
             said = process + lines[0].removeprefix("It") if lines[0].startswith("It ") else f"{process}: {lines[0]}"
@@ -141,7 +143,7 @@ def _locks(watch: Watch) -> Iterator[Finding]:
         return
     text = f"{who} wait for locks {watch.span}: {_places(still)}"
     past = _past(still, others)
-    text += f"; thread {past.id} is past it, {past.wait.value or 'running'} in {_place(past)}" if past else ""
+    text += f"; thread {past.id} is past it, {past.wait.doing} in {_place(past)}" if past else ""
     evidence = [*_lines([past] if past else []), *_lines(still)]
     yield finding(Level.BAD, text, 0.8, *evidence, after=_deeper(watch))
 
@@ -288,7 +290,7 @@ def _known(watch: Watch, parts: Sequence[Section]) -> Finding:
     if counts.seconds:
         text += f"; pool of {words.counted(counts.last('threads'), 'thread')}, {words.count(counts.last('queue'))} waiting; {words.counted(counts.exceptions_per_s, 'exception')} a second"
     waits = [
-        f"{len(group)} wait {group[0].wait.value} in {_place(group[0])}"
+        f"{words.count(len(group))} wait {group[0].wait.value} in {_place(group[0])}"
         for group in _groups([each for each in watch.last if each.wait is not Wait.RUNS and each.place])
     ]
     return finding(Level.INFO, text, 0.2, *waits)

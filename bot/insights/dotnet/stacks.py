@@ -37,6 +37,11 @@ class Wait(Enum):
     SIGNAL = "to be signalled"
     RUNS = ""
 
+    @property
+    def doing(self) -> str:
+        """The same of one thread: "waiting for a lock"."""
+        return {Wait.RUNS: "running", Wait.SLEEP: "sleeping"}.get(self, f"waiting {self.value}")
+
 
 # The first that fits any frame of the framework's inside of the program's own code. A result is waited for by a signal.
 _WAITS = (
@@ -138,7 +143,7 @@ class Thread:
     @property
     def lines(self) -> tuple[str, ...]:
         """Its inner frames, for evidence."""
-        return (f"thread {self.id}: {self.wait.value or 'runs'}", *(f"  {frame.short}" for frame in self.frames[:5]))
+        return (f"thread {self.id}: {self.wait.doing}", *(f"  {frame.short}" for frame in self.frames[:5]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +174,17 @@ def looks_of(parts: Sequence[Section]) -> list[Look]:
 
 
 def _threads(text: str, tasks: Mapping[int, Task]) -> dict[int, Thread]:
+    """Headers that follow each other share the frames below them."""
     found: dict[int, list[Frame]] = {}
     frames: list[Frame] | None = None
     for line in text.split("\n"):
         if header := _HEADER.match(line):
             if len(found) >= THREADS:
                 break
-            frames = found.setdefault(int(header[1], 16), [])
+            frames = [] if frames is None or frames else frames
+            found[int(header[1], 16)] = frames
+        elif not line:
+            frames = None
         elif frames is not None and len(frames) < FRAMES and (frame := _FRAME.match(line)):
             frames.append(Frame(frame[1], frame[2].partition("(")[0]))
     return {number: Thread(number, tuple(each), tasks.get(number)) for number, each in found.items() if each}

@@ -20,10 +20,13 @@ from bot.budgets.ledger import Ledger
 from bot.catalogue import Catalogue
 from bot.comparing.captures import Comparisons
 from bot.comparing.good import Goods
+from bot.desk.handing import Handing
+from bot.desk.jobs import Wanted, new_job
+from bot.desk.joining import Joining, Taken
+from bot.desk.offers import Offers, command
+from bot.desk.recovery import Recovery
+from bot.desk.sealing import seal
 from bot.errors import JournalError, UserError
-from bot.handing import Handing
-from bot.jobs import Wanted, new_job
-from bot.joining import Joining, Taken
 from bot.journal import Journal
 from bot.measuring import Measurer
 from bot.model import (
@@ -49,12 +52,9 @@ from bot.model import (
     Trigger,
     Verb,
 )
-from bot.offers import Offers, command
 from bot.permission import Asker, NeedsApproval, NotAllowed, Permission, about, about_capture
 from bot.recipes import nearest
-from bot.recovery import Recovery
 from bot.runner import Job, Runner
-from bot.sealing import seal
 from bot.settings import Limits
 from bot.stores import Store
 from bot.stores.spare import Told

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.jobs import Wanted
+from bot.desk.jobs import Wanted
 from bot.journal import Journal
 from bot.model import ApprovalAsked, Capture, Joined, Recipe, Source, State, Trigger
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from bot.approvals import Approved, Changed, Request
 from bot.desk import Desk
+from bot.desk.offers import HOLDS_S, command
 from bot.errors import UserError
 from bot.journal import Journal
 from bot.model import (
@@ -26,7 +27,6 @@ from bot.model import (
     Source,
     Verb,
 )
-from bot.offers import HOLDS_S, command
 from bot.permission import about
 from bot.redact import Mask
 
