@@ -33,10 +33,10 @@ function Show-Candidates($processes) {
 function Choose {
   $named = "$env:PARAM_APP"
   $asked = if ("$env:PARAM_PID" -match '^[1-9][0-9]*$') { $env:PARAM_PID }
-  $all = @(Get-CimInstance Win32_Process -OperationTimeoutSec 20 | Where-Object { $_.ProcessId -gt 4 -and $_.ProcessId -ne $PID })
+  $all = @(Get-CimInstance Win32_Process -OperationTimeoutSec 10 | Where-Object { $_.ProcessId -gt 4 -and $_.ProcessId -ne $PID })
   $services = @{}
   $shown = @{}
-  foreach ($each in Get-CimInstance Win32_Service -Filter 'ProcessId > 0' -OperationTimeoutSec 15 -ErrorAction SilentlyContinue) {
+  foreach ($each in Get-CimInstance Win32_Service -Filter 'ProcessId > 0' -OperationTimeoutSec 8 -ErrorAction SilentlyContinue) {
     $services["$($each.ProcessId)"] = @($services["$($each.ProcessId)"]) + $each.Name
     $shown["$($each.ProcessId)"] = @($shown["$($each.ProcessId)"]) + $each.DisplayName
   }

@@ -204,6 +204,7 @@ def test_any_text_is_survived(text: str) -> None:
     _swallow(text)
 
 
+@pytest.mark.thorough
 @BOUNDED
 @given(st.lists(SECTION, max_size=8).map("".join))
 def test_sections_with_anything_in_them_are_survived(text: str) -> None:
@@ -211,6 +212,7 @@ def test_sections_with_anything_in_them_are_survived(text: str) -> None:
     _swallow(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [

@@ -17,6 +17,8 @@ from bot.playground.pagerduty import PagerDutyStandIn
 from bot.settings import PagerDuty
 from tests.test_pagerduty_contract import DESCRIPTION, SCHEMAS, Contract
 
+pytestmark = pytest.mark.thorough
+
 SLACK_PATH = "/integration-slack"
 SLACK_DESCRIPTION = SCHEMAS / "pagerduty-integration-slack-service.openapi.json"
 

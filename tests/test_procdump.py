@@ -17,8 +17,10 @@ from bot import cost
 from bot.insights import Reading
 from bot.insights.minidump import HEAD_BYTES, MODULES, Module, parse
 from bot.insights.procdump import procdump
-from bot.model import Carry, File, Level
+from bot.model import Carry, File, Level, Member, Membership, Policy, Verb
+from bot.policy import Asked, Verdict, decide
 from bot.recipes import bind_parameters, builtin_folder, load_folder
+from bot.settings import load as load_settings
 from bot.transports import windows_carrying
 from bot.transports.windows_carrying import Load, load_for, machine_of
 from tests.minidumps import a_dump
@@ -197,6 +199,39 @@ def test_a_process_may_be_called_anything(app: str) -> None:
     assert bind_parameters(recipe, {"app": app})["app"] == app
 
 
+POLICY = """
+folder: x
+targets: {win-1: {windows: {host: a, user: b}}}
+policy:
+  rules:
+    - {name: on call, allow: [capture], who: [U0123ABCD]}
+    - {name: full dumps are approved, approval: {minutes: 15}, recipes: [procdump], parameters: {dump: {one_of: [full]}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("dump", "verdict"), [("mini", Verdict.ALLOWED), ("plus", Verdict.ALLOWED), ("full", Verdict.NEEDS_APPROVAL)]
+)
+def test_a_full_dump_can_want_an_approval_and_a_small_one_not(tmp_path: Path, dump: str, verdict: Verdict) -> None:
+    """As the README's rule has it; without a rule that allows it nobody may, because it pauses a process."""
+    (tmp_path / "capturebot.yml").write_text(POLICY)
+    recipe = load_folder(builtin_folder())["procdump"]
+    asked = Asked(
+        verb=Verb.CAPTURE,
+        who=Member(id="U0123ABCD", name="ana", membership=Membership.MEMBER),
+        recipe="procdump",
+        impact=recipe.impact,
+        target="win-1",
+        labels={},
+        parameters=bind_parameters(recipe, {"dump": dump}),
+    )
+
+    decided = decide(load_settings(tmp_path / "capturebot.yml").policy, asked)
+
+    assert decided.verdict is verdict
+    assert decide(Policy(), asked).verdict is Verdict.REFUSED
+
+
 # --- what its scripts may do --------------------------------------------------------------------
 
 WRITES = {
@@ -280,7 +315,7 @@ async def test_a_host_that_has_it_gets_none(tmp_path: Path) -> None:
     [
         ("procdump64", program("aarch64"), "AMD64", "there is none for x86_64, only for aarch64"),
         ("procdump64", program("machine 358"), "AMD64", "there is none for x86_64, only for machine 358"),
-        ("procdump64", b"\x7fELF" + bytes(100), "AMD64", "there is none for x86_64, only for no Windows at all"),
+        ("procdump64", b"\x7fELF" + bytes(100), "AMD64", "there is none for x86_64, only for another system"),
         ("procdump64", program("x86_64"), "x86", "there is none for i686"),
         ("other", program("x86_64"), "AMD64", "there is none for x86_64"),
         ("procdump64", program("x86_64"), "x86; id", "the host does not say what machine it is"),
@@ -311,6 +346,14 @@ async def test_only_the_checksum_of_the_recipe_is_brought(tmp_path: Path) -> Non
 
     assert (await load(right)).program
     assert "not the recipe's" in (await load(wrong)).trouble
+
+
+def test_a_tool_that_a_virus_scanner_took_is_told() -> None:
+    """As the host says it."""
+    assert windows_carrying.read_troubles([["carried", "broken"]], "procdump") == (
+        "procdump was brought along, and did not come out whole: the drive is full, or its virus scanner took it."
+    )
+    assert windows_carrying.read_troubles([["removed", "1", "2", "x"]], "procdump") == ""
 
 
 @given(st.binary(max_size=200))

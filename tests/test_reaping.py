@@ -19,6 +19,8 @@ from bot.transports.reaping import CONTACTS_KEPT, LOST_KEPT, MARK, OWNER, Contac
 from tests.steps import a_script, keep, start
 from tests.test_scratch import SPACE, born
 
+pytestmark = pytest.mark.thorough
+
 HERE = Target(name="here", local=True)
 
 

@@ -22,6 +22,8 @@ from bot.transports.local import LocalTransport
 from bot.transports.scratch import Tidied, read_tidied
 from tests.steps import Kept, a_run, a_script, a_step, first_line, keep, keep_rest, start, until
 
+pytestmark = pytest.mark.thorough
+
 HERE = Target(name="here", local=True)
 SPACE = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
 NOBODY = 4_194_304  # one more than the highest pid

@@ -220,6 +220,7 @@ async def test_people_are_told_of_services(here: Office, text: str, says: str) -
 RECIPE = "title: {0}\nabout: B.\nfor: host\nimpact: none\nsteps: [{{id: a, title: A, run: ['{1}'], timeout: 5, limit: 1 kB}}]\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("own_log")
 def test_the_terminal_takes_a_first_set_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each story is printed; the status is that of the first that did not end well; twice is taken twice."""

@@ -312,6 +312,7 @@ VALUES = st.recursive(
 KEYS = ["targets", "journal", "recipes", "slack", "pagerduty", "s3", "folder", "web", "limits", "vault", "awssm"]
 
 
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, VALUES)))
 def test_nothing_but_a_configuration_error_is_raised(

@@ -133,6 +133,7 @@ def test_markup_in_what_a_host_says_stays_text() -> None:
     assert {element["type"] for element in message.blocks[0]["elements"][0]["elements"]} == {"text"}
 
 
+@pytest.mark.thorough
 @settings(max_examples=50)
 @given(
     texts=st.lists(st.text(max_size=5000), max_size=50),

@@ -14,6 +14,8 @@ from bot.reporters.telling import Teller
 from tests.fakes import ANA, AT, Said, a_capture, accepted, slow_down
 from tests.faults import until
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:

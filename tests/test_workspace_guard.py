@@ -13,6 +13,8 @@ from aiohttp import web
 from bot.playground.workspace import Workspace
 from bot.playground.workspace.page import STATIC
 
+pytestmark = pytest.mark.thorough
+
 
 class Room:
     """A workspace, and a session that can pretend to be any site."""

@@ -15,6 +15,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground.workspace import App, Limits, Workspace
 
+pytestmark = pytest.mark.thorough
+
 RETRIES_S = (0.0, 0.02, 0.03)
 APP = App(
     scopes=App().scopes | {"channels:history"},

@@ -78,7 +78,7 @@ async def load_for(carry: Carry, answer: Iterable[Sequence[str]]) -> Load:
     said = [list(words) for words in answer]
     machine = next((words[1] for words in said if words[:1] == ["machine"] and len(words) == 2), "")
     if machine not in _NAMES:
-        return Load(trouble=f"{carry.tool} was not brought along: the host does not say what machine it is.")
+        return _not_brought(carry, "the host does not say what machine it is")
     fitting = {carry.tool + ending for ending in _NAMES[machine]}
     if any(words[:1] == ["has"] and " ".join(words[1:]) in fitting for words in said):
         return Load()
@@ -99,31 +99,26 @@ def _load(carry: Carry, machine: str) -> Load:
             with path.open("rb") as file:
                 program = file.read(TOOL_BYTES + 1)
         except OSError as error:
-            return Load(
-                trouble=f"{carry.tool} was not brought along: {path}: {(error.strerror or 'unknown error').lower()}."
-            )
+            return _not_brought(carry, f"{path}: {(error.strerror or 'unknown error').lower()}")
         what = machine_of(program)
         if what not in _RUNS[machine]:
-            built_for.append(what or "no Windows at all")
+            built_for.append(what or "another system")
             continue
         if len(program) > TOOL_BYTES:
-            trouble = f"{path}: it is larger than {TOOL_BYTES // 1_000_000} MB"
-            return Load(trouble=f"{carry.tool} was not brought along: {trouble}.")
+            return _not_brought(carry, f"{path}: it is larger than {TOOL_BYTES // 1_000_000} MB")
         sha256 = hashlib.sha256(program).hexdigest()
-        if carry.sha256 and sha256 != (wanted := carry.sha256.get(what)):
-            trouble = (
-                f"{path} has the checksum {sha256}, not the recipe's"
-                if wanted
-                else f"the recipe has no checksum for {what}"
-            )
-            return Load(trouble=f"{carry.tool} was not brought along: {trouble}.")
-        return Load(
-            values={"toolname": path.name, "toolsum": sha256},
-            program=program,
-            said=f"with {path.name} brought along, SHA-256 {sha256}",
-        )
+        if carry.sha256 and what not in carry.sha256:
+            return _not_brought(carry, f"the recipe has no checksum for {what}")
+        if carry.sha256 and sha256 != carry.sha256[what]:
+            return _not_brought(carry, f"{path} has the checksum {sha256}, not the recipe's")
+        said = f"with {path.name} brought along, SHA-256 {sha256}"
+        return Load(values={"toolname": path.name, "toolsum": sha256}, program=program, said=said)
     found = f", only for {', '.join(sorted(set(built_for)))}" if built_for else ""
-    return Load(trouble=f"{carry.tool} was not brought along: there is none for {_RUNS[machine][0]}{found}.")
+    return _not_brought(carry, f"there is none for {_RUNS[machine][0]}{found}")
+
+
+def _not_brought(carry: Carry, why: str) -> Load:
+    return Load(trouble=f"{carry.tool} was not brought along: {why}.")
 
 
 def _files(carry: Carry, machine: str) -> Iterator[Path]:
