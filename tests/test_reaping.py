@@ -48,9 +48,11 @@ def test_a_step_that_was_given_up_is_ended_and_told() -> None:
         status = running.wait(5)
 
     assert status < 0
-    assert lines == [
-        f"warn: Capture c-20261123 was cut off from db1 and had left a step running: process group {running.pid} gone."
-    ]
+    (line,) = lines
+    said = (
+        f"warn: Capture c-20261123 was cut off from db1 and had left a step running: process group {running.pid} gone"
+    )
+    assert line.removeprefix(said) in {".", " after TERM."}  # a busy machine may be slow to end by INT
 
 
 def test_a_step_whose_owner_lives_is_left_alone() -> None:
