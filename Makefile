@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Debian packages by the program that needs them. mariadb-server-core starts no service of its own.
 RUN_PROGRAMS := mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench sshd:openssh-server ss:iproute2 ps:procps
 SCENE_PROGRAMS := $(RUN_PROGRAMS) bpftrace:bpftrace curl:curl gcc:gcc gdb:gdb javac:default-jdk-headless journalctl:systemd losetup:mount \
-	node:nodejs perf:linux-perf tcpdump:tcpdump
+	mcs:mono-mcs node:nodejs perf:linux-perf tcpdump:tcpdump
 TEST_PROGRAMS := $(SCENE_PROGRAMS) chromium:chromium pg_lsclusters:postgresql sudo:sudo wine:wine x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64
 
 .PHONY: help run test test-fast check scenes bench audit lock image clean system-run system-scenes system-test

@@ -31,8 +31,12 @@ def heap(path, seconds, buffer_mb):
                 if told:  # what stood still to tell of its objects goes on
                     ended = True
                     session.finish()
-            elif number == NODES_TOLD:
+            elif number == NODES_TOLD and not ended:
                 index, count = cursor.get("II")
+                if index == 0 and told:  # the next collection, which tells of all of them again
+                    ended = True
+                    session.finish()
+                    continue
                 told.append(index)
                 count = min(count, (len(event.payload) - 10) // 32)
                 for _, size, kind, _ in struct.iter_unpack("<QQQQ", event.payload[10 : 10 + 32 * count]):

@@ -16,8 +16,11 @@ function Size($bytes) {
 function Measure-Dump($process) {
   $private = [double]$process.PrivatePageCount
   if (-not $private) { $private = [double]$process.PageFileUsage * 1024 }
-  $live = Get-Process -Id $process.ProcessId -ErrorAction SilentlyContinue
-  $modules = ($live.Modules | Measure-Object -Property ModuleMemorySize -Sum -ErrorAction SilentlyContinue).Sum
+  $modules = 0
+  try {
+    $live = [Diagnostics.Process]::GetProcessById($process.ProcessId)
+    $modules = ($live.Modules | Measure-Object -Property ModuleMemorySize -Sum).Sum
+  } catch { }  # it may have ended, or be another user's
   $mapped = [Math]::Max([double]$modules, [double]$process.WorkingSetSize - $private)
   $size = switch ($env:PARAM_DUMP) {
     'full' { $private + $mapped + 50e6 }

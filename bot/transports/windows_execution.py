@@ -104,7 +104,7 @@ class WindowsExecution:
         self._began = _clock()
         try:
             async with asyncio.timeout(self._start_s + len(program) / carrying.SLOWEST_BYTES_S):
-                self._understand(await self._pipe.remark)
+                self._understand(await asyncio.shield(self._pipe.remark))  # who stops it waits for the same
         except TimeoutError:
             proof = await self.stop()
             reason = f"{self._host.name} let us in but did not start the step within {self._start_s:g} s; {proof}."
@@ -236,22 +236,24 @@ class WindowsExecution:
 
     async def _end(self, *, ended: bool) -> str:
         """End what is left and say so; "" where it *ended* by itself and left nothing."""
-        trouble = "it had not said its process's id"
         await self._way.aclose()  # Windows deletes no file that is being read
-        if self._pid:
-            program = powershell.end_program(token=self._token, pid=self._pid, start=self._born, folder=self._folder)
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT_S - 1):
-                    answer = await ask(self._host, program, token=self._token)
-                trouble = f"{self._host.name} gave no answer"
-                if ended and ["gone", "0"] in answer:
-                    return ""
-                if proof := powershell.read_end(answer, self._pid):
-                    return ", ".join(part for part in (proof, self._tidied(answer)) if part)
-            except TimeoutError:
-                trouble = f"{self._host.name} did not answer"
-            except StepFailed as failure:
-                trouble = failure.reason.rstrip(".")
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S - 1):
+                if not self._pid:  # it starts just now
+                    self._understand(await asyncio.shield(self._pipe.remark))
+                program = powershell.end_program(
+                    token=self._token, pid=self._pid, start=self._born, folder=self._folder
+                )
+                answer = await ask(self._host, program, token=self._token)
+            trouble = f"{self._host.name} gave no answer"
+            if ended and ["gone", "0"] in answer:
+                return ""
+            if proof := powershell.read_end(answer, self._pid):
+                return ", ".join(part for part in (proof, self._tidied(answer)) if part)
+        except TimeoutError:
+            trouble = f"{self._host.name} did not answer" if self._pid else "it had not said its process's id"
+        except StepFailed as failure:
+            trouble = failure.reason.rstrip(".")
         self._cut()
         at = datetime.now(UTC) + timedelta(seconds=max(self._limit_s + KILL_GRACE_S - (_clock() - self._began), 0))
         who = f"process {self._pid}" if self._pid else "the step"

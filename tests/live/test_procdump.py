@@ -261,10 +261,10 @@ async def test_a_stop_while_the_dump_is_fetched_deletes_it(bench: Bench, prefix:
     assert bench.folders == []
 
 
-async def test_a_host_that_goes_away_halfway_leaves_what_had_come(bench: Bench, prefix: Prefix, tools: Path) -> None:
+async def test_a_host_that_goes_away_halfway_leaves_what_had_come(bench: Bench, tools: Path) -> None:
     """As when it restarts: a part of the dump, and called one."""
-    (prefix.drive / "large.bin").write_bytes(bytes(60_000_000))
-    slow = '@copy C:\\large.bin "%CAPTURE_SCRATCH%\\dump.dmp" >nul\r\n'
+    (bench.host.temp / "large.bin").write_bytes(bytes(60_000_000))
+    slow = '@copy "%TEMP%\\large.bin" "%CAPTURE_SCRATCH%\\dump.dmp" >nul\r\n'
     (bench.host.temp / "procdump.ps1.cmd").write_text(slow)
     execution = await start(bench.windows, bench.host.target, a_dump(tools, 1, timeout_s=5))
     output = execution.output()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bot.model import TargetKind
 from bot.recipes import builtin_folder, load_folder
 from tests.scenes import scenes
 from tests.stage import Scene
@@ -19,18 +20,15 @@ pytestmark = pytest.mark.live
 
 ALWAYS = [
     "db-benchmark",
-    "db-idle-blocker",
-    "db-metadata-lock",
     "db-web-shop",
     "host-cpu-hog",
     "host-failed-unit",
-    "host-full-disk",
     "host-hung-process",
     "host-idle",
     "host-memory-leak",
-    "host-web-server",
     "core-deadlock",
-    "files-deleted-log",
+    "dotnet-deadlock",
+    "dotnet-heap-one-type",
     "files-leak",
     "http-slow-first-byte",
     "java-heap-one-class",
@@ -48,7 +46,6 @@ ALWAYS = [
     "snapshot-descriptor-leak",
     "tcpdump-no-answer",
     "trace-failed-opens",
-    "trace-slow-disk",
     "triage-worst",
 ]
 SCENES = scenes()
@@ -76,7 +73,8 @@ def test_the_first_line_names_what_was_broken(scene: Scene, theatre: Theatre) ->
 
 
 def test_every_recipe_has_a_scene_here() -> None:
-    """One that is new gets one."""
+    """One that is new gets one; those for Windows have their own host, in Wine."""
     shown = {SCENES[name].recipe for name in ALWAYS}
+    library = load_folder(builtin_folder())
 
-    assert shown >= load_folder(builtin_folder()).keys()
+    assert shown >= {name for name, recipe in library.items() if recipe.wants is not TargetKind.WINDOWS}

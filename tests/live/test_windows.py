@@ -216,6 +216,20 @@ async def test_stop_ends_the_tree_and_proves_it(host: Bench) -> None:
     assert await execution.stop() == proof
 
 
+async def test_a_step_that_is_stopped_while_it_starts_is_ended(host: Bench) -> None:
+    """It says its process's id a moment later, and is ended by that, long before its limit."""
+    await host.keep(a_run("probe", "args"))  # there is a connection, and the shell is known
+    before = len(host.host.children)
+
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(host.start(a_run("probe", "pid", "C:\\early", timeout_s=60)))
+        assert await until(lambda: len(host.host.children) > before)
+        starting.cancel()
+
+    assert await until(lambda: host.host.children[before].returncode is not None)
+    assert not probes("C:\\early")
+
+
 async def test_a_host_that_goes_away_is_lost_and_the_step_ends_there_by_itself(host: Bench) -> None:
     """As when it restarts halfway; what came is kept, and what could not be proved is said."""
     execution = await start(host.windows, host.host.target, a_run("probe", "pid", "C:\\lost", timeout_s=2))

@@ -164,8 +164,8 @@ async def windows_host(
         for child in children:
             with suppress(ProcessLookupError):
                 child.kill()
+            child._transport.close()  # type: ignore[attr-defined]  # its own children may hold the pipes, for which it would wait
             await child.wait()
-            child._transport.close()  # type: ignore[attr-defined]  # its own children may hold the pipes
         shutil.rmtree(temp)
 
 

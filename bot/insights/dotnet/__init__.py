@@ -22,6 +22,7 @@ PAUSED_SHARE = 0.1  # of the time, for collecting garbage
 PAUSED_BAD_SHARE = 0.3
 THROWN_PER_S = 100.0
 QUEUED = 3.0  # that wait for a thread of the pool at every look
+STARVATIONS = 3  # of the pool without such a queue; on a busy host it gets a thread now and then
 NAMED = 3  # places in a sentence
 
 
@@ -165,7 +166,7 @@ def _past(still: Sequence[Thread], others: Sequence[Thread]) -> Thread | None:
 def _pool(watch: Watch) -> Iterator[Finding]:
     """Work that no thread of the pool takes up."""
     queued = watch.counted.least("queue")
-    if not watch.counted.starvations and queued < QUEUED:
+    if watch.counted.starvations < STARVATIONS and queued < QUEUED:
         return
     pooled = [each for each in watch.last if each.is_pooled]
     waiting = [each for each in pooled if each.wait is not Wait.RUNS]
