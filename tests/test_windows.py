@@ -19,7 +19,7 @@ from bot.transports.argv import line_of
 from bot.transports.windows_execution import Report
 from bot.transports.windows_files import sftp_path
 from bot.transports.windows_plan import plan_of
-from bot.transports.windowstext import Unifier
+from bot.transports.windows_text import Unifier
 from tests.steps import a_run, a_script, a_step
 
 TOKEN = "0123456789abcdef"

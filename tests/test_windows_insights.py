@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.insights import Reading, Section, words
-from bot.insights.windowscrashes import crash_of, crashes
-from bot.insights.windowsevents import log_events
-from bot.insights.windowsiis import read
-from bot.insights.windowsnet import connections
-from bot.insights.windowssockets import Range, netstat, range_of, tasklist
-from bot.insights.windowsxml import Event, event_of, events, text_of, time_of
+from bot.insights.windows.crashes import crash_of, crashes
+from bot.insights.windows.events import log_events
+from bot.insights.windows.iis import read
+from bot.insights.windows.net import connections
+from bot.insights.windows.sockets import Range, netstat, range_of, tasklist
+from bot.insights.windows.xml import Event, event_of, events, text_of, time_of
 from bot.model import Finding, Level
 from bot.recipes import bind_parameters, builtin_folder, load_folder
 

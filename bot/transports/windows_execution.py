@@ -31,7 +31,7 @@ from bot.transports.execution import FULL_BYTES, LEAVE_TIMEOUT_S, NOTE_TIMEOUT_S
 from bot.transports.pipe import NOTES, Host, Pipe, ask
 from bot.transports.windows_files import LOST, open_file, refusal, sftp_path
 from bot.transports.windows_plan import plan_of
-from bot.transports.windowstext import Unifier
+from bot.transports.windows_text import Unifier
 
 START_S = 30.0  # from an open session to PowerShell's first remark; on a sick host it takes long to start
 GRACE_S = 2.0

@@ -17,7 +17,7 @@ from bot.errors import StepFailed
 from bot.model import Log, Outcome, Ssh
 from bot.transports import Piece
 from bot.transports.sshpool import SshPool
-from bot.transports.windowstext import Unifier, encoding_of
+from bot.transports.windows_text import Unifier, encoding_of
 
 CHUNK_BYTES = 1024 * 1024  # asked for at once, in parts that are under way together
 HEAD_BYTES = 2  # which tell UTF-16

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bot.assembly import assemble, now
 from bot.doctor import examine
-from bot.insights.windowssockets import netstat
+from bot.insights.windows.sockets import netstat
 from bot.model import Event, Level, Person, Source, State, Target, Trigger, capture_of
 from bot.settings import Settings, load
 from bot.story import story

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from bot.insights import Reading, Section, sections, words
 from bot.insights.logsrates import Change, Covered, Span, change_of
-from bot.insights.windowscrashes import crash_of, crashes
-from bot.insights.windowsxml import Event, events, time_of
+from bot.insights.windows.crashes import crash_of, crashes
+from bot.insights.windows.xml import Event, events, time_of
 from bot.model import Finding, Level
 
 TEXT_CHARS = 200

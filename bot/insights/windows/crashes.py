@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.insights import words
-from bot.insights.windowsxml import Event, text_of
+from bot.insights.windows.xml import Event, text_of
 from bot.model import Finding, Level, Suggestion
 
 NAMED = 6  # kinds of crashes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bot.insights import Reading, sections, words
 from bot.insights.windows import whose
-from bot.insights.windowssockets import Range, Socket, processes_of, range_of, sockets_of
+from bot.insights.windows.sockets import Range, Socket, processes_of, range_of, sockets_of
 from bot.model import Finding, Level
 
 CLOSE_WAIT_WARN = 100  # connections of one process; a healthy one closes within moments
