@@ -68,7 +68,7 @@ def test_every_recipe_that_gains_by_root_is_in_the_guide() -> None:
     files = {
         recipe.name
         for recipe in library
-        if recipe.wants is TargetKind.HOST and recipe.name in {"tcpdump", "core", "java-heap"}
+        if recipe.wants is TargetKind.HOST and recipe.name in {"tcpdump", "core", "java-heap", "dotnet-heap"}
     }
 
     assert all(f"`{name}`" in GUIDE for name in gaining | files)

@@ -58,8 +58,10 @@ async def chatter(size_bytes: int = 20_000) -> AsyncIterator[int]:
     async def ask(port: int) -> None:
         while True:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            await reader.read()
-            writer.close()
+            try:
+                await reader.read()
+            finally:  # also where it is cancelled there
+                writer.close()
             await asyncio.sleep(0.01)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -67,6 +67,9 @@ async def test_an_incident_from_its_call_to_its_report(tmp_path_factory: pytest.
             await expect(page.get_by_text("asked by PagerDuty incident 2002")).to_have_count(first, timeout=SLOW_MS)
             await expect(page.get_by_text("📌 Pinned")).to_be_visible(timeout=SLOW_MS)
 
+            await expect(
+                announcement.get_by_text("🏁 Ran at once")
+            ).to_be_visible()  # its last edit: a press would cross it
             await announcement.get_by_role("button", name="Run triage").click()
 
             await expect(announcement.get_by_text("➡️ ana: /capture triage")).to_be_visible()
