@@ -18,8 +18,11 @@ from bot.model import MySql, Ssh, Tls
 from bot.transports.mysql_errors import Server, SqlError, hangs, login_failed
 from bot.transports.mysql_table import Column
 from bot.transports.mysql_wire import Wire, told
+from bot.transports.shell import plain
 
 SQL_MODE = "IGNORE_SPACE"  # and nothing else: how `bot.sql` cuts a statement, and `escape` quotes, fits no other mode
+SMALL_ROWS, SMALL_BYTES = 10_000, 1_000_000  # of an answer that is held whole: who the server is, what the account may
+ACCOUNT_CHARS = 400  # more than the longest name with the longest host
 LOCK_WAIT_S = 2  # a capture never queues for long behind the locks that it was sent to look at
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 FOUND = re.compile(r"%\(([a-z][\w-]*)\.(\w+)\)s")  # a column of the first row that an earlier statement found
@@ -98,10 +101,15 @@ class Connection:
             return await self._wire.row()
 
     async def rows(self, text: str) -> list[tuple[str, ...]]:
-        """The whole answer of a statement that has a small one; NULL reads as ""."""
+        """The whole answer of a statement that has a small one, of at most SMALL_BYTES and SMALL_ROWS; NULL reads as ""."""
         await self.ask(text)
-        found = []
+        found: list[tuple[str, ...]] = []
+        size = 0
         while (row := await self.row()) is not None:
+            size += sum(len(value or b"") + 1 for value in row)
+            if size > SMALL_BYTES or len(found) == SMALL_ROWS:
+                self.close()
+                raise SqlError(0, f"its answer to {text} has no end")
             found.append(tuple((value or b"").decode(errors="replace") for value in row))
         return found
 
@@ -155,8 +163,10 @@ def session_limits(flavour: str, statement_s: float, rows: int) -> str:
 
 def server_of(version: str, comment: str, account: str, *, performance_schema: bool) -> Server:
     """Read ``10.11.19-MariaDB-0+deb12u1`` and ``8.4.3-3 Percona Server``; *account* is ``name@host``."""
-    numbers = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    user, _, host = account.rpartition("@")
+    numbers = re.match(r"(?:5\.5\.5-)?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version, re.ASCII)
+    user, _, host = plain(account.replace("'", "''"), chars=ACCOUNT_CHARS).rpartition(
+        "@"
+    )  # it will stand in a GRANT that somebody copies
     return Server(
         flavour="mariadb" if "mariadb" in f"{version} {comment}".lower() else "mysql",
         version=tuple(int(number) for number in numbers.groups() if number) if numbers else (0,),
@@ -170,8 +180,8 @@ async def _guarded(wire: Wire, login: Login) -> Connection:
     asked = Connection(wire, server_of("0", "", "", performance_schema=False), 0)
     ((version, comment, thread, account, on),) = await asked.rows(_GREETING)
     server = server_of(version, comment, account, performance_schema=on == "1")
-    await asked.ask("SET SESSION TRANSACTION READ ONLY")
-    await asked.ask(session_limits(server.flavour, login.statement_s, login.rows))
+    await asked.rows("SET SESSION TRANSACTION READ ONLY")
+    await asked.rows(session_limits(server.flavour, login.statement_s, login.rows))
     try:
         await asked.ask("SELECT 1; SELECT 2")
     except SqlError as error:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from bot.errors import StepFailed
 from bot.model import MySql, Outcome
+from bot.transports.shell import plain
 
 # Codes of client and server (the MariaDB and MySQL error references). 1053: shutting down; 1927 and 3169: killed;
 # 2006 and 2013: the connection went; 4031: closed for inactivity.
@@ -42,9 +43,13 @@ _CERTIFICATE_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 
 class SqlError(Exception):
-    """The server, or the connection to it, answered with an error; *code* is 0 where there is none."""
+    """The server, or the connection to it, answered with an error; *code* is 0 where there is none.
+
+    *message* is on one line, of signs that can be printed, and short.
+    """
 
     def __init__(self, code: int, message: str) -> None:
+        message = plain(message)
         super().__init__(f"ERROR {code}: {message}" if code else message)
         self.code = code
         self.message = message
@@ -113,7 +118,7 @@ def cure_of(error: SqlError, server: Server, text: str) -> str:
             return f"GRANT {least} ON *.* TO {server.account}"
         return f"nothing: who has {privileges[0]} can change things too, and a capture does without it"
     if error.code == 1142 and (
-        found := re.search(r"(\w+) command denied .* for table .*?[`'](\w+)[`']$", error.message)
+        found := re.search(r"(SELECT|SHOW VIEW) command denied .* for table .*?[`'](\w+)[`']$", error.message)
     ):
         schema = re.search(rf"`?(\w+)`?\s*\.\s*`?{found[2]}\b", text, re.IGNORECASE)
         of = schema[1] if schema else "…"
@@ -171,7 +176,10 @@ def _login_words(where: str, mysql: MySql, error: SqlError) -> str:
         case 1820 | 1862:
             return f"{where}: the password of {mysql.user} has expired — set a new one"
         case 2059:
-            return f"{where}: {error.message} — let the account {mysql.user} use mysql_native_password, or caching_sha2_password on MySQL"
+            return (
+                f"{where}: {error.message} — set the target's tls to verify; where it is, let the account {mysql.user} use "
+                "mysql_native_password, or caching_sha2_password on MySQL"
+            )
         case 3159:
             return f"{where} wants TLS — set the target's tls to verify"
         case code if code == NO_TLS:

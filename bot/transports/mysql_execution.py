@@ -35,6 +35,7 @@ from bot.transports.mysql_table import Column, comment, names_line, row_line, te
 PROOF_MARGIN_S = 1.0  # within STOP_TIMEOUT_S, to say that there is no proof
 POLL_S = 0.05
 NOTHING_FOUND = "nothing_found"
+_WHOLE = re.compile(rb"-?\d{1,20}")
 _UNTAGGABLE = re.compile(r"[^ \w.-]")  # nothing that could end the comment
 
 
@@ -222,7 +223,7 @@ class MySqlExecution:
 def _values(columns: Sequence[Column], row: Sequence[bytes | None]) -> dict[str, str | int]:
     """A row by its columns, without those that are NULL."""
     return {
-        column.name: int(value) if column.whole else text_of(value, binary=column.binary)
+        column.name: int(value) if column.whole and _WHOLE.fullmatch(value) else text_of(value, binary=column.binary)
         for column, value in zip(columns, row, strict=True)
         if value is not None
     }

@@ -29,7 +29,7 @@ def too_much(grants: Iterable[str]) -> list[str]:
     for grant in grants:
         if match := _GRANT.match(grant):
             where = match["where"]
-            names = [re.sub(r"\s*\(.*", "", name).strip() for name in re.split(r",\s*(?![^(]*\))", match["what"])]
+            names = [name.strip() for name in re.sub(r"\([^()]*\)", "", match["what"]).split(",")]
             found += [f"{name} ON {where}" for name in names if not _only_shows(name.upper(), where)]
             if "WITH GRANT OPTION" in grant:
                 found.append(f"GRANT OPTION ON {where}")

@@ -1,25 +1,28 @@
 """aiomysql with its gaps closed: the only file that knows the library.
 
 Measured on aiomysql 0.3.2, each guarded here: it goes on in plain text when TLS was asked for and the
-server has none; it lets statements be joined by ``;``; it hands over the password in plain text to a
-server that asks for it; closing a cursor reads the rest of the answer, so no cursor is used; and a
-connection that is closed under a reader raises AttributeError in place of the cancellation.
+server has none; it lets statements be joined by ``;``; it hands over the password to a server that asks
+for it, in plain text, under a key that the server has just sent, or as the hash of MySQL 4.0, which is as
+good; it reads as many columns, and as many further answers, as a server promises; closing a cursor reads
+the rest of the answer, so no cursor is used; and a connection that is closed under a reader raises
+AttributeError in place of the cancellation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiomysql
 from pymysql import err
-from pymysql.connections import MAX_PACKET_LEN
 from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.protocol import MysqlPacket
 
+from bot.errors import StepFailed
 from bot.model import MySql
 from bot.transports.mysql_errors import SqlError
 from bot.transports.mysql_table import Column
@@ -27,9 +30,22 @@ from bot.transports.mysql_table import Column
 _BINARY = 63  # the character set of bytes that are no text
 _WHOLE = frozenset({FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG})
 # Codes of the client's own, from the MySQL error reference; the server never sends them.
-_CANNOT_CONNECT, _CONNECTION_LOST, _TOO_LARGE, _NO_TLS, _NO_PLUGIN = 2003, 2013, 2020, 2026, 2059
+_CANNOT_CONNECT, _CONNECTION_LOST, _TOO_LARGE, _NO_TLS, _NO_PLUGIN, _NO_FILE = 2003, 2013, 2020, 2026, 2059, 2068
 _PLAIN_PLUGINS = ("mysql_clear_password", "mysql_old_password")
-_GARBLED = (struct.error, IndexError, ValueError, AssertionError, RuntimeError)  # of packets that are none
+_SWITCH, _WANTS_FILE = b"\xfe", b"\xfb"  # what a packet begins with, from the protocol's documentation
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a server says in one go: the most that it may take, headers of packets included, and what is said of more."""
+
+    limit_bytes: int
+    excess: str
+
+
+_LOGIN = _Part(64 * 1024, "it said more than 64 KiB while we logged in")
+_HEAD = _Part(512 * 1024, "it said more than 512 KiB before the first row: ask for fewer columns")
+_ROW = _Part(16 * 1024 * 1024, "a row is larger than 16 MiB: ask for LEFT(column, 1024)")
 
 
 class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no types
@@ -51,6 +67,7 @@ class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no type
             program_name="capturebot",
         )
         self.client_flag &= ~CLIENT.MULTI_STATEMENTS
+        self._part, self._left_bytes = _LOGIN, _LOGIN.limit_bytes
         self._reader: asyncio.StreamReader | None
         self._writer: asyncio.StreamWriter | None
 
@@ -61,10 +78,14 @@ class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no type
 
     async def open(self) -> None:
         """Connect and log in."""
+        self._expect(_LOGIN)
         await self._connect()
 
     async def ask(self, text: str) -> tuple[Column, ...]:
         """Send a statement and read the head of its answer."""
+        if self._result is not None and self._result.has_next:
+            raise ValueError("another answer follows, which nobody asked for")
+        self._expect(_HEAD)
         await self.query(text, unbuffered=True)
         if not self._result.field_count:
             return ()
@@ -75,7 +96,10 @@ class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no type
 
     async def row(self) -> tuple[bytes | None, ...] | None:
         """Read the next row, None after the last."""
+        self._expect(_ROW)
         row: tuple[bytes | None, ...] | None = await self._result._read_rowdata_packet_unbuffered()  # noqa: SLF001  # a cursor's close would drain
+        if row is not None and len(row) != self._result.field_count:
+            raise ValueError(f"a row has {len(row)} of {self._result.field_count} columns")
         return row
 
     def close(self) -> None:
@@ -96,6 +120,15 @@ class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no type
             self._refuse_plain(self._server_auth_plugin)
         await super()._request_authentication()
 
+    @property
+    def server_public_key(self) -> None:
+        """Read by the library when the password shall go out under a key of the server's, which anybody in between can send too."""
+        raise err.OperationalError(_NO_PLUGIN, "the server wants the password under a key that it sends without TLS")
+
+    @server_public_key.setter
+    def server_public_key(self, _: bytes | None) -> None:
+        """No key of a server's is kept."""
+
     async def _process_auth(self, plugin_name: bytes, auth_packet: Any) -> Any:
         if not self._secure:
             self._refuse_plain(plugin_name.decode(errors="replace"))
@@ -105,12 +138,28 @@ class Wire(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no type
         if plugin in _PLAIN_PLUGINS:
             raise err.OperationalError(_NO_PLUGIN, f"the server wants the password by {plugin} without TLS")
 
+    def _expect(self, part: _Part) -> None:
+        self._part, self._left_bytes = part, part.limit_bytes
+
+    async def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
+        packet: MysqlPacket = await super()._read_packet(packet_type)
+        said: bytes = packet.get_all_data()
+        if self._part is _HEAD and said.startswith(_WANTS_FILE):
+            self.close()
+            raise err.OperationalError(_NO_FILE, "the server asked for a file of this machine, and was sent none")
+        if self._part is _LOGIN and said.startswith(_SWITCH) and not self._secure:
+            named = b"\0" in said and self.server_capabilities & CLIENT.PLUGIN_AUTH
+            if not named:  # the library would answer with the hash of MySQL 4.0
+                self._refuse_plain("mysql_old_password")
+        return packet
+
     async def _read_bytes(self, num_bytes: int) -> bytes:
         if self._reader is None:
             raise err.OperationalError(_CONNECTION_LOST, "the connection was closed")
-        if num_bytes == MAX_PACKET_LEN:  # a row of more than one packet would grow without bound
+        self._left_bytes -= num_bytes
+        if self._left_bytes < 0:
             self.close()
-            raise err.OperationalError(_TOO_LARGE, "a row is larger than 16 MiB: ask for LEFT(column, 1024)")
+            raise err.OperationalError(_TOO_LARGE, self._part.excess)
         data: bytes = await super()._read_bytes(num_bytes)
         return data
 
@@ -127,7 +176,10 @@ def told(wire: Wire) -> Iterator[None]:
             raise error.__cause__ from None
         code, message = error.args if len(error.args) == 2 else (0, str(error))
         raise SqlError(code if isinstance(code, int) else 0, str(message)) from error
-    except _GARBLED as error:
+    except (SqlError, StepFailed, OSError):
+        wire.close()
+        raise
+    except Exception as error:  # the library fails in any way there is on packets that are none
         wire.close()
         raise SqlError(0, f"its answer makes no sense: {error}") from error
     except BaseException:
