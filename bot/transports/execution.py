@@ -27,6 +27,7 @@ from bot.transports import (
 )
 from bot.transports.pipe import Host, Pipe, ask
 
+BEGIN_TIMEOUT_S = 5.0  # until a step that is stopped while it starts has said its group
 LEAVE_TIMEOUT_S = 1.0  # for a host to close what we closed
 NOTE_TIMEOUT_S = 5.0  # from one stream's end of a report to the other's remark about the file
 FULL_BYTES = 1_000_000  # of free space, below which a disk is called full
@@ -127,12 +128,16 @@ class ShellExecution:
         self._began = _clock()
         try:
             async with asyncio.timeout(self._start_s + len(program) / carrying.SLOWEST_BYTES_S):
-                self._understand(await self._pipe.remark)
+                self._understand(await asyncio.shield(self._pipe.remark))
         except TimeoutError:
             proof = await self.stop()
             reason = f"{self._host.name} let us in but did not start the step within {self._start_s:g} s; {proof}."
             raise StepFailed(reason, outcome=Outcome.TIMED_OUT) from None
         except asyncio.CancelledError:
+            # What has not begun cannot be found, and would begin once it was looked for: it says its group a moment later.
+            with suppress(TimeoutError, StepFailed):
+                async with asyncio.timeout(BEGIN_TIMEOUT_S):
+                    self._understand(await asyncio.shield(self._pipe.remark))
             await self.stop()
             raise
         except StepFailed:

@@ -5,7 +5,7 @@ import os
 import signal
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -190,6 +190,24 @@ async def test_a_stopped_step_is_gone_from_the_host(host: Bench) -> None:
     assert kept.failure
     assert kept.failure.outcome is Outcome.STOPPED
     assert await execution.stop() == proof
+
+
+async def test_a_step_that_is_stopped_while_it_starts_is_ended(host: Bench) -> None:
+    """Whenever that is: what the host was sent would else begin once nobody looks for it any more."""
+    await (await start(host.ssh, host.target, a_script("true"))).stop()  # there is a connection
+    for number in range(24):
+        execution = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(number * 0.01):
+                step = a_script(f"sleep 61.{number:02}", timeout_s=60)
+                # Another capture each: at its first contact it looks for leftovers, long enough to be stopped meanwhile.
+                execution = await host.ssh.start(host.target, step, capture_id=f"c{number}")
+        if execution:
+            await execution.stop()
+
+    assert execution  # the last one had begun, so the others were stopped before, in, and after it
+    asleep = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"])]
+    assert [words for words in asleep if words and words[-1].startswith("61.")] == []
 
 
 async def test_a_stubborn_step_is_killed(host: Bench) -> None:
