@@ -316,7 +316,7 @@ async def test_a_connection_that_breaks_is_lost_not_done(host: Bench) -> None:
     assert kept.failure.outcome is Outcome.LOST
     assert execution.exit_status is None
     assert outlived
-    assert proof.endswith(" gone")
+    assert proof.endswith((" gone", " gone after TERM"))  # a busy machine may be slow to end by INT
     assert not lives(pid)
     assert (await host.keep(a_run("echo", "again"))).output == b"again\n"
 
