@@ -155,15 +155,7 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
         fetched = place_for_tools(settings, stack)
         recipes = load_recipes(settings, fetched=fetched)
         secrets = await stack.enter_async_context(open_secrets(settings, environ=environ, base=base))
-        try:
-            alive = SignOfLife(beside_journal(settings, "alive"))
-        except OSError as error:
-            raise JournalError(
-                f"The journal cannot be opened: {error.filename}: {error.strerror}. Make its folder, for the bot's user."
-            ) from error
-        stack.callback(alive.close)
-        journal = await Journal.open(settings.journal, owner=alive.name)
-        stack.push_async_callback(journal.close)
+        alive, journal = await _open_journal(settings, stack)
         redactor = Redactor(secrets.known, salt=await journal.salt(), redaction=settings.redaction)
         mask = redactor.text
         await learn(settings, secrets)
@@ -210,6 +202,20 @@ async def assemble(settings: Settings, *, environ: Mapping[str, str], base: Path
             is_gone=alive.is_gone,
             mask=mask,
         )
+
+
+async def _open_journal(settings: Settings, stack: AsyncExitStack) -> tuple[SignOfLife, Journal]:
+    """The journal, and what tells others on it that this process lives; until *stack* ends. Raises JournalError."""
+    try:
+        alive = SignOfLife(beside_journal(settings, "alive"))
+    except OSError as error:
+        raise JournalError(
+            f"The journal cannot be opened: {error.filename}: {error.strerror}. Make its folder, for the bot's user."
+        ) from error
+    stack.callback(alive.close)
+    journal = await Journal.open(settings.journal, owner=alive.name)
+    stack.push_async_callback(journal.close)
+    return alive, journal
 
 
 def whoever_runs_this() -> Person:

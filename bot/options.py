@@ -14,6 +14,8 @@ CONFIG = "capturebot.yml"
 
 Run = Callable[[argparse.Namespace], int]
 """Runs one command; returns its exit status."""
+Add = Callable[[str, str], argparse.ArgumentParser]
+"""Adds a command of that name, which does what the words say."""
 
 
 def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
@@ -32,6 +34,19 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         sub.set_defaults(command=run[name])
         return sub
 
+    _add_capturing(command)
+    _add_asking(command)
+    _add_looking_back(command)
+    _add_recipes(command)
+    _add_setting_up(command)
+    _add_redact(command)
+    _add_sudoers(command)
+    _add_playground(command)
+    _add_trail(command)
+    return parser
+
+
+def _add_capturing(command: Add) -> None:
     run_bot = command("serve", "run the bot: Slack, PagerDuty, captures")
     run_bot.add_argument(
         "--web", type=_address, metavar="HOST:PORT", help="health and metrics, instead of `web:` in the configuration"
@@ -43,6 +58,9 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     take.add_argument("--incident", metavar="ID", help="the PagerDuty incident that it belongs to")
     take.add_argument("--yes", action="store_true", help="agree to what it costs, once measured, without being asked")
     take.add_argument("--json", action="store_true", help="print the whole story as JSON at the end")
+
+
+def _add_asking(command: Add) -> None:
     ask = command("can", "whether somebody may do something, and what each rule says: status 0, 1 no, 3 once approved")
     ask.add_argument("user", metavar="USER", help="a user's id in Slack")
     ask.add_argument("words", metavar="RECIPE TARGET [name=value …]", nargs="*")
@@ -54,10 +72,16 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     kinds = [kind for kind in Membership if kind is not Membership.UNKNOWN]
     ask.add_argument("--as", dest="membership", type=Membership, choices=kinds, help="the same")
     ask.add_argument("--json", action="store_true")
+
+
+def _add_looking_back(command: Add) -> None:
     held = command("compare", "what is new, gone and changed in a capture since an earlier one")
     held.add_argument("ids", metavar="ID", nargs="+", help="a capture; alone, the last good one is the earlier one")
     good = command("good", "mark a capture as good: later ones of the same are compared with it")
     good.add_argument("id", metavar="ID")
+
+
+def _add_recipes(command: Add) -> None:
     look = command("check", "check capturebot.yml and every recipe: file, line, key and cure of each problem")
     look.add_argument("folders", type=Path, metavar="FOLDER", nargs="*", help="more recipes, not in capturebot.yml")
     new = command("new-recipe", "write a recipe to begin with, its script, and a test of both")
@@ -66,6 +90,9 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     new.add_argument("--into", type=Path, metavar="FOLDER", help="default: the first of `recipes:`, else ./captures")
     command("recipes", "list the recipes, what they keep and cost")
     command("targets", "list the targets and the recipes that fit each")
+
+
+def _add_setting_up(command: Add) -> None:
     doctor = command("doctor", "try every configured part: reachable, allowed, complete, and how to mend it")
     doctor.add_argument("parts", metavar="PART", nargs="*", help="slack, pagerduty, store, journal or a target's name")
     calls = command("pagerduty", "have PagerDuty call the bot about the configured services")
@@ -82,27 +109,22 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     command("schema", "print the JSON Schema that editors complete files with").add_argument(
         "what", choices=["recipe", "config"]
     )
-    _add_redact(command)
-    _add_sudoers(command)
-    _add_playground(command)
-    _add_trail(command)
-    return parser
 
 
-def _add_playground(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_playground(command: Add) -> None:
     play = command("playground", "a local Slack workspace, database, host, S3 and PagerDuty to try it on")
     play.add_argument("--once", action="store_true", help="end by itself; status 0 only if every part was read back")
     play.add_argument("--folder", type=Path, metavar="DIR", help="where everything is kept (default: a new folder)")
     play.add_argument("--port", type=int, default=8090, metavar="N", help="of the page (default: 8090, 0: any)")
 
 
-def _add_redact(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_redact(command: Add) -> None:
     dry = command("redact", "show a file as it would be kept: without its secrets")
     dry.add_argument("source", metavar="FILE", help="or - for what is piped in")
     dry.add_argument("--report", action="store_true", help="only where secrets are, a line each, never the text")
 
 
-def _add_sudoers(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_sudoers(command: Add) -> None:
     rules = command("sudoers", "print the rules by which sudo runs as root what sees more as root")
     rules.add_argument("names", metavar="RECIPE", nargs="*", help="default: all that are for hosts")
     rules.add_argument("--user", help="the account that the bot logs in as; default: the target's, else capture")
@@ -110,7 +132,7 @@ def _add_sudoers(command: Callable[[str, str], argparse.ArgumentParser]) -> None
     rules.add_argument("--install", action="store_true", help="a program for root's shell instead, which installs them")
 
 
-def _add_trail(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_trail(command: Add) -> None:
     trail = command("audit", "prove that the journal is as it was written, or export it")
     trail.add_argument("what", choices=["verify", "export"])
     trail.add_argument(

@@ -172,9 +172,18 @@ async def _configure(
         "policy": dict(POLICY) if targets else {"rules": [*POLICY["rules"], dict(APPROVAL)]},
         **settings,
     }
+    config["targets"] |= await _targets(here)
+    if targets is None:
+        _listen(here, config)
+    here.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+async def _targets(here: Estate) -> dict[str, Any]:
+    """The database and the host, as far as there are such."""
+    found: dict[str, Any] = {}
     if here.database:
         await here.database.create_observer("capture", here.environ["ORDERS_DB_PASSWORD"])
-        config["targets"]["orders-db"] = {
+        found["orders-db"] = {
             "about": "the orders database",
             "mysql": {
                 "host": here.database.host,
@@ -186,7 +195,7 @@ async def _configure(
             },
         }
     if here.host:
-        config["targets"]["app-1"] = {
+        found["app-1"] = {
             "about": "this machine again, through its private SSH server",
             "ssh": {
                 "host": here.host.host,
@@ -196,9 +205,7 @@ async def _configure(
                 "known_hosts": str(here.host.known_hosts),
             },
         }
-    if targets is None:
-        _listen(here, config)
-    here.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return found
 
 
 def _listen(here: Estate, config: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -95,7 +94,6 @@ async def test_a_request_outlives_the_process_at_every_moment(world: World) -> N
         await desk.ask()
         await desk.killed(dying)
         dying = await desk.begin(before="approvals")
-        await asyncio.sleep(0)
         assert desk.requests() == []
         await desk.ask()
         await desk.killed(dying)
