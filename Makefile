@@ -12,7 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN_PROGRAMS := mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench sshd:openssh-server ss:iproute2 ps:procps
 SCENE_PROGRAMS := $(RUN_PROGRAMS) bpftrace:bpftrace curl:curl gcc:gcc gdb:gdb javac:default-jdk-headless journalctl:systemd losetup:mount \
 	mcs:mono-mcs node:nodejs perf:linux-perf tcpdump:tcpdump
-TEST_PROGRAMS := $(SCENE_PROGRAMS) chromium:chromium pg_lsclusters:postgresql sudo:sudo wine:wine x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64
+TEST_PROGRAMS := $(SCENE_PROGRAMS) chromium:chromium bzip2:bzip2 pg_lsclusters:postgresql setcap:libcap2-bin sudo:sudo \
+	wine:wine x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64 xz:xz-utils zstd:zstd
 
 .PHONY: help run test test-fast check scenes bench audit lock image clean system-run system-scenes system-test
 
